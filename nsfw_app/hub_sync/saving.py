@@ -2,15 +2,18 @@
 
 - A batch that fails is saved again under the same path, so that it is in the repository once.
 - A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
-- What a roll-up read must still be there when it commits; otherwise it reads again.
+- What a roll-up read must still be there when it commits; otherwise it reads again. Files that are
+  saved during that do not matter.
 - After each save the files are listed: a server that was replaced by another one says so.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from nsfw_app.dataset_errors import HubConflict, ServerReplaced
@@ -46,6 +49,7 @@ class Saver:
         self._repository = repository
         self.instance = instance
         self.diverged = 0  # files that an earlier server saved after this one was restored
+        self._committing = threading.Lock()
         self._is_confirmed = False  # whether what was saved last is restored
         self._changes.start(repository.name, instance, previews=previews)
 
@@ -89,7 +93,8 @@ class Saver:
             content = event_files.encode(changes, batch, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(changes)} rows"
             self._is_confirmed = False
-            _retried(partial(self._repository.commit, message, added=(file.path, content)))
+            with self._committing:
+                _retried(partial(self._repository.commit, message, added=(file.path, content)))
             self._changes.saved(writer, batch, changes)
             count += len(changes)
         if not self._is_confirmed:
@@ -100,18 +105,19 @@ class Saver:
     def _next(self) -> ChangeSet:
         return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
 
-    def roll_up(self, *, rewrite: bool) -> int:
-        """Roll up files; return how many commits that took.
+    def roll_up(self, *, rewrite: bool, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Roll up files; return how many commits that took. Changes may be saved concurrently.
 
         Args:
             rewrite: Also write files again that have previews which were deleted since.
+            stopped: Whether to end before the next file.
 
         Raises:
             PublicRepository: The repository is public now.
             ServerReplaced: Another server was restored from this one's files.
         """
         commits = 0
-        while _retried(lambda: self._roll_up_once(rewrite=rewrite)):
+        while _retried(lambda: self._roll_up_once(rewrite=rewrite, stopped=stopped)):
             commits += 1
         return commits
 
@@ -120,8 +126,12 @@ class Saver:
         _retried(lambda: self._write_card(moment))
 
     def squash(self) -> None:
-        """Delete the history of commits, and with it content that no file has any more."""
-        self._repository.squash()
+        """Delete the history of commits, and with it content that no file has any more.
+
+        No change is saved during that: the hub is not known to keep a commit that it gets then.
+        """
+        with self._committing:
+            self._repository.squash()
 
     def _own_chain(self, snapshot: Snapshot) -> Chain:
         """The files of this server's history.
@@ -141,9 +151,9 @@ class Saver:
             )
         return chain
 
-    def _roll_up_once(self, *, rewrite: bool) -> bool:
+    def _roll_up_once(self, *, rewrite: bool, stopped: Callable[[], bool]) -> bool:
         snapshot = self._repository.snapshot()
-        chain = self._own_chain(snapshot)
+        chain, own = self._own_chain(snapshot), self._changes.current_writer()
         self.diverged = len(chain.diverged)
         files = chain.files
         obsolete = self._changes.obsolete()
@@ -154,32 +164,42 @@ class Saver:
                 for each in files
                 if any(each.first <= batch <= each.last for batch in obsolete)
             ]
-        if not runs:
+        if not runs or stopped():
             return False
-        self._replace(runs[0], snapshot, obsolete)
-        return True
-
-    def _replace(
-        self, parts: Sequence[BatchFile], snapshot: Snapshot, obsolete: Sequence[int]
-    ) -> None:
-        """Replace files that follow each other by one with the last state of each row."""
+        parts = runs[0]
         # Of the generation of its last part: the chain is found by generations.
         whole = replace(parts[-1], first=parts[0].first)
-        first, last = whole.first, whole.last
         with ExitStack() as stack:
-            paths = [
-                stack.enter_context(self._repository.downloaded(part.path, snapshot.commit))
-                for part in reversed(parts)
-            ]
+            paths = []
+            for part in reversed(parts):
+                downloaded = self._repository.downloaded(part.path, snapshot.commit)
+                paths.append(stack.enter_context(downloaded))
+                if stopped():
+                    return False
             target = paths[0].with_name("whole.parquet")
-            event_files.merge(paths, self._changes.current_previews(first, last), target)
-            self._repository.commit(
-                f"{self.instance}: batches {first} to {last} in one file",
-                added=(whole.path, target),
-                deleted=[part.path for part in parts if part.path != whole.path],
-                parent=snapshot.commit,
-            )
-        self._changes.rewritten(first, last, obsolete)
+            previews = self._changes.current_previews(whole.first, whole.last)
+            event_files.merge(paths, previews, target)
+            if stopped():
+                return False
+            _retried(lambda: self._replace(parts, whole, target))
+        self._changes.rewritten(own, whole.first, whole.last, obsolete)
+        return True
+
+    def _replace(self, parts: Sequence[BatchFile], whole: BatchFile, target: Path) -> None:
+        """Replace files that follow each other by one with the last state of each row.
+
+        Raises:
+            HubConflict: They are not all there any more, or another commit came first.
+        """
+        snapshot = self._repository.snapshot()  # changes were saved since the files were read
+        if not {part.path for part in parts} <= set(snapshot.paths):
+            raise HubConflict(f"{self._repository.name} was changed during a roll-up. Try again.")
+        self._repository.commit(
+            f"{self.instance}: batches {whole.first} to {whole.last} in one file",
+            added=(whole.path, target),
+            deleted=[part.path for part in parts if part.path != whole.path],
+            parent=snapshot.commit,
+        )
 
     def _write_card(self, moment: str) -> None:
         snapshot = self._repository.snapshot()

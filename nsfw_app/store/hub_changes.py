@@ -204,9 +204,19 @@ class HubChanges:
         rows = self._connections.db.execute("select batch from hub_obsolete order by batch")
         return [row["batch"] for row in rows]
 
-    def rewritten(self, first: int, last: int, obsolete: Iterable[int]) -> None:
-        """Forget that batches of a range were obsolete, among those known when it was rewritten."""
+    def rewritten(self, writer: HubWriter, first: int, last: int, obsolete: Iterable[int]) -> None:
+        """Forget that batches of a range were obsolete, unless another history began since.
+
+        Args:
+            writer: How the database was saved then.
+            first: The first batch.
+            last: The last batch.
+            obsolete: Those known when the range was rewritten.
+        """
         with self._connections.writing() as db:
+            known = "select 1 from hub_writer where writer = ?"
+            if db.execute(known, (writer.writer,)).fetchone() is None:
+                return
             for batch in obsolete:
                 if first <= batch <= last:
                     db.execute("delete from hub_obsolete where batch = ?", (batch,))

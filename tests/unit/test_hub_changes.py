@@ -1,6 +1,7 @@
 """Changes of rows are noted where they are saved, and forgotten once they were."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,10 @@ def test_a_preview_that_is_deleted_makes_its_batch_obsolete(store: Store) -> Non
     save_all(store)
     assert store.hub_changes.obsolete() == [1]
     assert store.hub_changes.current_previews(1, 9) == {}
-    store.hub_changes.rewritten(1, 1, [1])
+    writer = store.hub_changes.current_writer()
+    store.hub_changes.rewritten(replace(writer, writer="another"), 1, 1, [1])
+    assert store.hub_changes.obsolete() == [1]
+    store.hub_changes.rewritten(writer, 1, 1, [1])
     assert store.hub_changes.obsolete() == []
 
 

@@ -340,6 +340,44 @@ def test_files_are_rolled_up(
     assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
+def test_a_save_does_not_disturb_a_roll_up(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Changes that are saved between its reads and its commit do not make it read again."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+
+    def save(_: Repository) -> None:
+        upload(engine, 140)
+        saver.save()
+
+    hub.before_commit.append(save)
+    requests = len(hub.requests)
+    assert saver.roll_up(rewrite=False) == 1
+    reads = [each for each in hub.requests[requests:] if each.startswith("GET /datasets/")]
+    assert len(reads) == 3
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 3), (4, 4)]
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_roll_up_stops_between_files(small_levels: None, hub: UploadHub, store: Store) -> None:
+    """Nothing was changed then."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+    asked = iter((False, True))
+    requests = len(hub.requests)
+    assert saver.roll_up(rewrite=False, stopped=lambda: next(asked)) == 0
+    assert sum(each.startswith("GET /datasets/") for each in hub.requests[requests:]) == 1
+    assert len(data_files(hub)) == 3
+
+
 def test_deleted_previews_leave_the_repository(
     small_levels: None, hub: UploadHub, store: Store
 ) -> None:
