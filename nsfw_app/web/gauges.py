@@ -142,3 +142,8 @@ class HubSyncGauges(Collector):
         yield CounterMetricFamily(
             "nsfw_hub_sync_failures", "Failed attempts to save there.", self._hub_sync.failures
         )
+        yield CounterMetricFamily(
+            "nsfw_hub_sync_maintenance_failures",
+            "Failed attempts to roll up files there.",
+            self._hub_sync.maintenance.failures,
+        )

@@ -14,6 +14,7 @@ const working = {
   last_success_at: moment,
   error: null,
   pending: 0,
+  maintenance_error: null,
   replaced: false,
 }
 const failing = { ...working, error: 'The hub cannot be reached.', pending: 3 }
@@ -42,4 +43,15 @@ test('a server that was replaced says so, and not that nothing was saved', () =>
   const replaced = { ...failing, error: 'Another server was restored.', replaced: true }
   assert.equal(describeSaved(replaced, today), 'failing')
   assert.equal(describeFailure(replaced, today), 'Another server was restored.')
+})
+
+test('a failed roll-up does not say that nothing was saved', () => {
+  const unkempt = { ...working, maintenance_error: 'It is tried again.' }
+  assert.equal(describeSaved(unkempt, today), describeSaved(working, today))
+  const sentence = 'All is saved in org/name. Its files were not rolled up. It is tried again.'
+  assert.equal(describeFailure(unkempt, today), sentence)
+  assert.match(
+    describeFailure({ ...unkempt, error: 'No hub.' }, today),
+    /^Nothing was saved .* No hub\.$/,
+  )
 })

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import generate_latest
@@ -23,6 +24,7 @@ class Reported:
         moment = datetime.now(UTC) - timedelta(seconds=90)
         self.status = SyncStatus("org/name", moment, None, 0)
         self.failures = 2
+        self.maintenance = SimpleNamespace(failures=1)
 
 
 @pytest.fixture
@@ -42,7 +44,13 @@ def test_the_heartbeat_says_when_everything_was_saved(app: WebApp, reported: Rep
     """With the repository, the error and the number of rows; the time is in UTC."""
     found = app.signed_in("ann").get("/desk/heartbeat").json()["saved"]
     assert found.pop("last_success_at").endswith("Z")
-    assert found == {"target": "org/name", "error": None, "pending": 0, "replaced": False}
+    assert found == {
+        "target": "org/name",
+        "error": None,
+        "maintenance_error": None,
+        "pending": 0,
+        "replaced": False,
+    }
     reported.status = replace(reported.status, error="It failed.", pending=7, replaced=True)
     found = app.signed_in("vera").get("/desk/heartbeat").json()["saved"]
     assert (found["error"], found["pending"], found["replaced"]) == ("It failed.", 7, True)
@@ -67,7 +75,12 @@ def test_the_readiness_check_reports_it(app: WebApp, reported: Reported) -> None
     assert response.status_code == 200
     found = response.json()["hub_sync"]
     assert found.pop("last_success_at").endswith("Z")
-    assert found == {"failing": True, "pending": 7}
+    assert found == {"failing": True, "maintenance_failing": False, "pending": 7}
+    assert "org/name" not in response.text
+    reported.status = replace(reported.status, error=None, maintenance_error="org/name failed")
+    response = app.anonymous().get("/readyz")
+    found = response.json()["hub_sync"]
+    assert (found["failing"], found["maintenance_failing"]) == (False, True)
     assert "org/name" not in response.text
 
 
@@ -86,7 +99,8 @@ def test_metrics_have_the_age_of_the_last_save(engine: Engine, reported: Reporte
     monitor = Monitor(engine, reported)
     found = metrics(monitor)
     assert 90 <= found.pop("nsfw_hub_sync_seconds_since_success") < 150
-    assert found == {"nsfw_hub_sync_pending": 0, "nsfw_hub_sync_failures": 2}
+    counts = {"nsfw_hub_sync_failures": 2, "nsfw_hub_sync_maintenance_failures": 1}
+    assert found == {"nsfw_hub_sync_pending": 0, **counts}
     reported.status = replace(reported.status, last_success_at=None, pending=3)
-    assert metrics(monitor) == {"nsfw_hub_sync_pending": 3, "nsfw_hub_sync_failures": 2}
+    assert metrics(monitor) == {"nsfw_hub_sync_pending": 3, **counts}
     assert metrics(Monitor(engine)) == {}

@@ -96,6 +96,7 @@ def saved_json(status: SyncStatus) -> dict[str, Any]:
         "error": status.error,
         "pending": status.pending,
         "replaced": status.replaced,
+        "maintenance_error": status.maintenance_error,
     }
 
 
