@@ -44,6 +44,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "not_reviewing": "not_reviewing",
         "restricted_images": "restriction",
         "submissions": "submission",
+        "users": "user",
     }
 )
 UNDO = "undo"

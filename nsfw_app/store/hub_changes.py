@@ -2,7 +2,7 @@
 
 - Changes are noted by triggers, in the transaction of the change; see `migrations.hub_tables`.
 - They are forgotten only after they were saved. A row that changes during a save is noted again.
-- Leases, secrets, users, sessions and API keys are not saved, nor are previews of restricted
+- Leases, secrets, passwords, sessions and API keys are not saved, nor are previews of restricted
   images.
 """
 
@@ -24,11 +24,12 @@ from nsfw_app.store.migrations.hub_tables import KEYS, key_of
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import is_restricted
 
-# Columns that are left out: of leases, derived ones, and those that refer to keys.
+# Columns that are left out: of leases, derived ones, passwords, and those that refer to keys.
 NOT_SAVED: Mapping[str, frozenset[str]] = {
     "queue": frozenset({"leased_by", "leased_until", "nsfw_score", "decided_by"}),
     "submissions": frozenset({"key_name"}),
     "images": frozenset({"placeholder"}),
+    "users": frozenset({"password_hash"}),
 }
 PREDICTION = """
 select image_sha256, model, revision, backend, nsfw_score from predictions where id = ?

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nsfw_app.records import Label
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store, hub_changes
 from nsfw_app.store.consistency import DERIVED
 from nsfw_app.store.hub_changes import Change
@@ -22,9 +23,9 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path)
 
 
-# Tables that are not saved: of secrets and accounts, of messages, and what belongs to this disk.
+# Tables that are not saved: of secrets, of messages, and what belongs to this disk.
 NOT_SAVED_TABLES = frozenset(
-    """users sessions api_keys deliveries draw_secret preview_views explanations
+    """sessions api_keys deliveries draw_secret preview_views explanations
     hub_writer hub_changes hub_previews hub_obsolete _sqlite_migrations sqlite_sequence""".split()
 )
 
@@ -104,6 +105,19 @@ def test_leases_are_not_noted(store: Store) -> None:
     assert noted(store) == []
     store.leases.skip(lease.entry_id, "bob")
     assert tables(noted(store)) == {"queue_skips"}
+
+
+def test_a_new_password_is_not_noted(store: Store) -> None:
+    """A role is, and that a user was disabled or enabled."""
+    store.users.add_user("dee", "first hash", UserRole.REVIEWER, actor="root")
+    store.hub_changes.start("org/a", "main", previews=False)
+    save_all(store)
+    store.users.change_user("dee", actor="root", password_hash="second hash")
+    assert tables(noted(store)) == {"audit"}
+    for change in ({"role": UserRole.ADMIN}, {"disabled": True}, {"disabled": False}):
+        save_all(store)
+        store.users.change_user("dee", actor="root", **change)
+        assert tables(noted(store)) == {"audit", "users"}
 
 
 def test_deleted_rows_are_noted(store: Store) -> None:

@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +14,7 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
+from nsfw_app.accounts import Accounts
 from nsfw_app.backups.restore import restore
 from nsfw_app.dataset_errors import (
     HubDataError,
@@ -20,6 +23,7 @@ from nsfw_app.dataset_errors import (
     PushForbidden,
     ServerReplaced,
 )
+from nsfw_app.errors import NotSignedIn
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.evidence.summary_json import summary_json
 from nsfw_app.hub_sync import event_files, layout, saving
@@ -29,6 +33,8 @@ from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Category, Label, LogFilter
 from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.identities import Identity
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store, hub_changes
 from nsfw_app.store.hub_changes import HubChanges
@@ -145,6 +151,7 @@ def test_an_empty_data_directory_is_restored(hub: UploadHub, store: Store, tmp_p
     assert classifier.seen == 0
     assert found.rows["decisions"] == len(contents(store)["decisions"])
     assert (found.previews, found.without_preview, found.diverged) == (len(REDS) - 1, 0, 0)
+    assert found.without_password == ["dee"]
 
 
 def test_a_restored_server_goes_on(hub: UploadHub, store: Store, tmp_path: Path) -> None:
@@ -208,14 +215,67 @@ def test_previews_stay_here_without_the_setting(
 
 
 def test_what_is_secret_is_not_saved(hub: UploadHub, store: Store) -> None:
-    """No user, session or key, no lease, and no secret of draws is in any file."""
+    """No password, session or key, no lease, and no secret of draws is in any file."""
     engine = open_engine(store, FakeClassifier())
     fill(engine, store)
     new_saver(store).save()
     assert {row["kind"] for row in rows(hub)} <= set(event_files.TABLES)
     saved = {name for row in rows(hub) for name in json.loads(row["row"])}
     assert not saved & {"leased_by", "leased_until", "key_name", "secret", "password_hash"}
-    assert not {"users", "sessions", "api_keys", "draw_secret"} & set(event_files.TABLES.values())
+    assert not {"sessions", "api_keys", "draw_secret"} & set(event_files.TABLES.values())
+    assert {row["name"] for row in rows(hub) if row["kind"] == "user"} == {"dee", "eve"}
+    assert "hash of a password" not in str(rows(hub))
+
+
+def test_users_are_restored_without_passwords(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """A disabled user stays out, with any sign-in; an identity keeps its name.
+
+    A password does not count until a new one is set.
+    """
+    password, issuer = "a long password", "https://login.test"
+    accounts = Accounts(store, roles_by_group={"staff": UserRole.REVIEWER})
+    ann, bob = (Identity(issuer, name * 2, name, groups=("staff",)) for name in ("ann", "bob"))
+    for identity in (ann, bob):
+        accounts.sign_in_identity(identity)
+    for name in ("dee", "eli"):
+        accounts.add_user(name, password, UserRole.ADMIN, actor="root")
+    for name in ("bob", "eli"):
+        store.users.change_user(name, actor="root", disabled=True)
+    new_saver(store).save()
+    assert restored(tmp_path / "second").without_password == ["dee"]
+    second = open_store(tmp_path / "second")
+    assert second.users.all() == store.users.all()
+    accounts = Accounts(second, roles_by_group={"staff": UserRole.REVIEWER})
+    assert (
+        accounts.session_caller(accounts.sign_in_identity(replace(ann, name="new"))).name == "ann"
+    )
+    for refused in (bob, replace(ann, subject="another")):
+        with pytest.raises(NotSignedIn):
+            accounts.sign_in_identity(refused)
+    assert (accounts.has_users, accounts.has_passwords) == (True, False)
+    for given in (password, ""):
+        with pytest.raises(NotSignedIn):
+            accounts.sign_in("dee", given, address="127.0.0.1")
+    accounts.set_password("dee", password, actor="root")
+    assert accounts.sign_in("dee", password, address="127.0.0.1")
+    accounts.set_password("eli", password, actor="root")
+    with pytest.raises(NotSignedIn):
+        accounts.sign_in("eli", password, address="127.0.0.1")
+
+
+def test_users_of_an_older_database_are_saved(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """The upgrade notes them where a repository is in use."""
+    store.users.add_user("dee", "hash", UserRole.VIEWER, actor="root")
+    saver = new_saver(store)
+    saver.save()
+    with closing(sqlite3.connect(tmp_path / "first" / "review.db")) as database:
+        for event in ("insert", "update", "delete"):
+            database.execute(f"drop trigger users_hub_{event}")
+        database.execute("delete from _sqlite_migrations where name = 'note_users_for_hub'")
+        database.commit()
+    upgraded = open_store(tmp_path / "first")
+    (change,) = upgraded.hub_changes.next(max_rows=9, max_preview_bytes=9).changes
+    assert (change.table, change.row["name"]) == ("users", "dee")
 
 
 def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) -> None:
