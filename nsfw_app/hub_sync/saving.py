@@ -61,8 +61,14 @@ class Saver:
     def prepare(self) -> None:
         """Create the repository if it is missing, and see that its files continue this database.
 
-        A database that went back to an earlier state, such as one that Litestream restored, begins
-        another history: the files that it saved after that state have other rows.
+        - A database that went back to an earlier state, such as one that Litestream restored,
+          begins another history: the files that it saved after that state have other rows.
+        - One that was restored from the repository adds a file without rows, by which an earlier
+          server learns that it was replaced.
+
+        Raises:
+            PublicRepository: The repository is public.
+            ServerReplaced: Another server was restored from the same files, and was first.
         """
         files = layout.parse(self._repository.prepare().paths)
         own = self._changes.current_writer()
@@ -74,6 +80,35 @@ class Saver:
                 self.instance,
             )
             self._changes.begin_again(after=latest)
+        elif own.generation > 1 and not any(
+            each.writer == own.writer and each.last <= own.batch for each in files
+        ):
+            _retried(self._claim)
+
+    def _claim(self) -> None:
+        """Add a file without rows, unless another server did."""
+        snapshot, own = self._repository.snapshot(), self._changes.current_writer()
+        try:
+            self._own_chain(snapshot)
+        except ServerReplaced as error:
+            raise ServerReplaced(
+                f"Another server was restored as '{self.instance}' at about the same time, and "
+                f"saves in {self._repository.name}. This one saves nothing there. Stop one of "
+                "them, or give it another NSFW_HUB_INSTANCE."
+            ) from error
+        batch = own.batch + 1
+        content = event_files.encode((), batch, is_complete=True)
+        self._repository.commit(
+            f"{self.instance}: restored",
+            added=(self._file(own, batch).path, content),
+            parent=snapshot.commit,
+        )
+        self._changes.saved(own, batch, ())
+
+    def _file(self, writer: HubWriter, batch: int) -> BatchFile:
+        return BatchFile(
+            self.instance, writer.history, batch, batch, writer.generation, writer.writer
+        )
 
     def save(self) -> int:
         """Save everything that changed; return the number of rows.
@@ -87,14 +122,12 @@ class Saver:
         while changes := (noted := self._next()).changes:
             writer = noted.writer or self._changes.current_writer()
             batch = writer.batch + 1
-            file = BatchFile(
-                self.instance, writer.history, batch, batch, writer.generation, writer.writer
-            )
+            path = self._file(writer, batch).path
             content = event_files.encode(changes, batch, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(changes)} rows"
             self._is_confirmed = False
             with self._committing:
-                _retried(partial(self._repository.commit, message, added=(file.path, content)))
+                _retried(partial(self._repository.commit, message, added=(path, content)))
             self._changes.saved(writer, batch, changes)
             count += len(changes)
         if not self._is_confirmed:

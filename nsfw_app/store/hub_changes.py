@@ -186,7 +186,8 @@ class HubChanges:
             updated = "update hub_writer set batch = ? where writer = ? returning 1"
             if not db.execute(updated, (batch, writer.writer)).fetchall():
                 return
-            db.execute("delete from hub_changes where id <= ?", (changes[-1].change_id,))
+            if changes:
+                db.execute("delete from hub_changes where id <= ?", (changes[-1].change_id,))
             for change in changes:
                 if change.table == "images":
                     has_preview = change.preview is not None

@@ -554,6 +554,74 @@ def test_a_server_that_was_replaced_says_so(
     assert len(data_files(hub)) == 3
 
 
+def test_a_restored_server_is_known_before_its_first_change(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """The server before learns with its next save that it was replaced."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    old = new_saver(store)
+    old.save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    for _ in range(2):
+        new.prepare()
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2)]
+    upload(engine, 150)
+    with pytest.raises(ServerReplaced):
+        old.save()
+    upload(open_engine(second, FakeClassifier()), 140)
+    new.save()
+    found = restored(tmp_path / "third")
+    assert (found.diverged, found.incomplete) == (1, 0)
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+    assert datasets.load_dataset(
+        "parquet", data_files=[str(each) for each in downloaded(hub, tmp_path)], split="train"
+    ).num_rows == len(rows(hub))
+
+
+def test_one_of_two_that_are_restored_at_once_goes_on(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """The other one says so, and saves nothing that would contradict it."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    savers = []
+    for name, red in (("second", 140), ("third", 150)):
+        restored(tmp_path / name)
+        upload(open_engine(open_store(tmp_path / name), FakeClassifier()), red)
+        savers.append(new_saver(open_store(tmp_path / name)))
+    first, other = savers
+    hub.before_commit.append(lambda _: first.prepare())
+    for _ in range(2):
+        with pytest.raises(ServerReplaced, match="at about the same time"):
+            other.prepare()
+    first.save()
+    assert other.pending > 0
+    restored(tmp_path / "fourth")
+    assert contents(open_store(tmp_path / "fourth")) == contents(open_store(tmp_path / "second"))
+
+
+def test_a_lost_response_to_a_restored_server_adds_one_file(
+    hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt writes it again, under the same path."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    saver = new_saver(second)
+    with monkeypatch.context() as patch:
+        patch.setattr(HubChanges, "saved", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            saver.prepare()
+    saver.prepare()
+    upload(open_engine(second, FakeClassifier()), 140)
+    saver.save()
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2), (3, 2)]
+
+
 def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store: Store) -> None:
     """An outage after the commit does not make the next attempt, without changes, a success."""
     upload(open_engine(store, FakeClassifier()), 128)
