@@ -75,6 +75,7 @@ class HubSync:
         self._error: str | None = None
         self._is_replaced = False
         self.failures = 0
+        self.started_at = now()
 
     @property
     def status(self) -> SyncStatus:

@@ -130,12 +130,12 @@ class HubSyncGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         status = self._hub_sync.status
-        if status.last_success_at is not None:
-            yield GaugeMetricFamily(
-                "nsfw_hub_sync_seconds_since_success",
-                "Seconds since everything was saved in the dataset repository.",
-                (datetime.now(UTC) - status.last_success_at).total_seconds(),
-            )
+        since = status.last_success_at or self._hub_sync.started_at
+        yield GaugeMetricFamily(
+            "nsfw_hub_sync_seconds_since_success",
+            "Seconds since everything was saved in the dataset repository, or since the start.",
+            (datetime.now(UTC) - since).total_seconds(),
+        )
         yield GaugeMetricFamily(
             "nsfw_hub_sync_pending", "Rows that are not saved there yet.", status.pending
         )

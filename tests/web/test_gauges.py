@@ -45,6 +45,7 @@ class Reported:
     status = SyncStatus("org/name", datetime.now(UTC), None, 0)
     failures = 0
     maintenance = SimpleNamespace(failures=0)
+    started_at = datetime.now(UTC)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ class Reported:
         moment = datetime.now(UTC) - timedelta(seconds=90)
         self.status = SyncStatus("org/name", moment, None, 0)
         self.failures = 2
+        self.started_at = moment - timedelta(seconds=60)
         self.maintenance = SimpleNamespace(failures=1)
 
 
@@ -95,12 +96,17 @@ def metrics(monitor: Monitor) -> dict[str, float]:
 
 
 def test_metrics_have_the_age_of_the_last_save(engine: Engine, reported: Reported) -> None:
-    """And pending rows and failures; no age before the first save, nothing without a repository."""
+    """And pending rows and failures; before the first save since the start.
+
+    That is how a server that never saved is noticed. There is nothing without a repository.
+    """
     monitor = Monitor(engine, reported)
     found = metrics(monitor)
     assert 90 <= found.pop("nsfw_hub_sync_seconds_since_success") < 150
     counts = {"nsfw_hub_sync_failures": 2, "nsfw_hub_sync_maintenance_failures": 1}
     assert found == {"nsfw_hub_sync_pending": 0, **counts}
     reported.status = replace(reported.status, last_success_at=None, pending=3)
-    assert metrics(monitor) == {"nsfw_hub_sync_pending": 3, **counts}
+    found = metrics(monitor)
+    assert 150 <= found.pop("nsfw_hub_sync_seconds_since_success") < 210
+    assert found == {"nsfw_hub_sync_pending": 3, **counts}
     assert metrics(Monitor(engine)) == {}
