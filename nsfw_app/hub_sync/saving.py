@@ -62,7 +62,8 @@ class Saver:
         """Create the repository if it is missing, and see that its files continue this database.
 
         - A database that went back to an earlier state, such as one that Litestream restored,
-          begins another history: the files that it saved after that state have other rows.
+          begins another history: the files that it saved after that state have other rows. So does
+          one whose files were deleted: later ones alone cannot be restored.
         - One that was restored from the repository adds a file without rows, by which an earlier
           server learns that it was replaced.
 
@@ -73,10 +74,15 @@ class Saver:
         files = layout.parse(self._repository.prepare().paths)
         own = self._changes.current_writer()
         latest = layout.latest_history(files, self.instance) or ""
-        if any(_is_ahead(each, own) for each in files) or (own.batch == 0 and latest > own.history):
+        is_behind = any(_is_ahead(each, own) for each in files)
+        is_later = own.batch == 0 and latest > own.history
+        history = self.instance, own.history
+        is_gone = own.batch > 0 and history not in {(each.instance, each.history) for each in files}
+        if is_behind or is_later or is_gone:
             log.warning(
-                "%s has later files of '%s' than this database. All rows are saved again.",
+                "%s has %s of '%s' than this database. All rows are saved again.",
                 self._repository.name,
+                "fewer files" if is_gone else "later files",
                 self.instance,
             )
             self._changes.begin_again(after=latest)

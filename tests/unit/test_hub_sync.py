@@ -929,6 +929,23 @@ def test_a_new_database_is_later_where_the_clock_is_behind(
     assert contents(open_store(tmp_path / "second")) == contents(other)
 
 
+def test_deleted_files_are_saved_again(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """At the next start: changes alone could not be restored."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    for each in data_files(hub):
+        del hub.repositories[NAME].files[each.path]
+    saver = new_saver(second)
+    saver.prepare()
+    assert data_files(hub) == []
+    saver.save()
+    assert saver.pending == 0
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
 def test_a_public_repository_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:
     """Nothing is sent to it, nor read from it."""
     hub.repositories[NAME].private = False
