@@ -20,6 +20,7 @@
         ├── HubFailed        the hub cannot be reached, or an upload to it failed
         │   └── HubConflict  the repository was changed during the upload
         └── HubDataError     what was saved in the repository cannot be read or restored
+            └── ServerReplaced another server was restored under the same name
 
 All others are in `errors`.
 """
@@ -148,3 +149,9 @@ class HubDataError(PushError):
     """What was saved in a repository cannot be read, or not be restored by this version."""
 
     kind: str = "hub_data"
+
+
+class ServerReplaced(HubDataError):
+    """Another server was restored under the same name: what this one saves is not restored."""
+
+    kind: str = "server_replaced"

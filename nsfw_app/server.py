@@ -202,6 +202,12 @@ def report_restored(chosen: Settings) -> None:
             "were not saved, so they could not be reviewed. They enter the queue again when the "
             "images are uploaded again. NSFW_HUB_PREVIEWS=true saves previews."
         )
+    if restored.without_password:
+        names = ", ".join(restored.without_password)
+        print(
+            "       Users without a password until one is set, because passwords are not saved: "
+            f"{names}. 'python -m nsfw_app users password NAME' sets it."
+        )
     if restored.incomplete:
         print(
             f"       {restored.incomplete} files are left out: the server ended before it had "
@@ -226,9 +232,9 @@ def check_sign_in(chosen: Settings, accounts: Accounts) -> None:
         return
     if accounts.has_users:
         raise SettingsError(
-            "All users sign in with a provider or through a proxy, and neither is configured. Set "
-            "NSFW_OIDC_ISSUER or NSFW_AUTH_HEADER, or add a user with a password, "
-            "'python -m nsfw_app users add NAME --role admin'."
+            "No user has a password. All others sign in with a provider or through a proxy, and "
+            "neither is configured. Set NSFW_OIDC_ISSUER or NSFW_AUTH_HEADER, or a password: "
+            "'python -m nsfw_app users password NAME', or 'users add NAME --role admin'."
         )
     if chosen.local_only and not proxied:
         return

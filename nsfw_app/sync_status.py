@@ -12,3 +12,5 @@ class SyncStatus:
     last_success_at: datetime | None
     error: str | None  # of the last attempt, None if it succeeded
     pending: int  # rows not copied yet; 0 where that is not counted
+    replaced: bool = False  # whether another server was restored: these copies are not any more
+    maintenance_error: str | None = None  # everything is saved, but files could not be rolled up

@@ -27,7 +27,7 @@ MEANINGS = {
     "at": "when it was recorded, ISO 8601 in UTC",
     "actor": "who recorded it: the reviewer, author or uploader",
     "image_sha256": "the image",
-    "name": "its file name",
+    "name": "its file name; of a user, the name",
     "source": "where it came from",
     "model": "the model whose prediction it is about",
     "revision": "the revision of that model",
@@ -70,8 +70,9 @@ tags:
 Decisions of moderators, the scores they were about, and the state of their queue. NSFW Review saves
 them every minute, and reads them when a server starts with an empty disk.
 
-**Private.** It has names of people and of images, and may have previews of images that are not
-safe. Keep this repository private: a server refuses to save in a public one.
+**Private.** It has names of people and of images, accounts of users without their passwords, and
+may have previews of images that are not safe. Keep this repository private: a server refuses to
+save in a public one.
 
 ## Servers
 

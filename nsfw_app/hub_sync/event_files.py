@@ -44,6 +44,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "not_reviewing": "not_reviewing",
         "restricted_images": "restriction",
         "submissions": "submission",
+        "users": "user",
     }
 )
 UNDO = "undo"
@@ -206,8 +207,9 @@ def _writer(target: Any) -> pq.ParquetWriter:
 
 
 def _write(writer: pq.ParquetWriter, events: Sequence[Mapping[str, Any]]) -> None:
-    table = pa.Table.from_pylist(list(events), schema=SCHEMA)
-    writer.write_table(table, row_group_size=GROUP_ROWS)
+    if events:  # `datasets` cannot read a group without rows
+        table = pa.Table.from_pylist(list(events), schema=SCHEMA)
+        writer.write_table(table, row_group_size=GROUP_ROWS)
 
 
 def preview_of(event: Mapping[str, Any]) -> bytes | None:

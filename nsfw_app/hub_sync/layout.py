@@ -8,6 +8,7 @@
 - WRITER is another one for each database file: two that save as the same instance never write the
   same path. GENERATION is one more in each database that was restored: where a server goes on
   saving after another one was restored from its files, the one that was restored counts.
+- The first file of a database that was restored has no rows: it says that it goes on from here.
 - In a file each row of the database occurs once.
 """
 

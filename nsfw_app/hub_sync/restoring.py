@@ -35,6 +35,7 @@ class Restored:
 
     - `rows` is the number of rows of each table, `previews` that of preview files.
     - `without_preview` is the number of open queue entries whose image has no preview.
+    - `without_password` are names of users who cannot sign in until they get a new password.
     - `diverged` is the number of files that were left out: another server saved them under the same
       name after this history had been restored elsewhere.
     - `incomplete` is the number of files that were left out because the server ended before it had
@@ -45,6 +46,7 @@ class Restored:
     rows: dict[str, int]
     previews: int
     without_preview: int
+    without_password: list[str]
     diverged: int
     incomplete: int
 
@@ -171,6 +173,7 @@ class _Source:
             rows,
             previews=len(self.saved),
             without_preview=store.hub_restore.waiting_without_preview(),
+            without_password=store.hub_restore.users_without_password(),
             diverged=len(self._chain.diverged),
             incomplete=len(self._chain.incomplete),
         )

@@ -2,22 +2,26 @@
 
 - A batch that fails is saved again under the same path, so that it is in the repository once.
 - A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
-- What a roll-up read must still be there when it commits; otherwise it reads again.
+- What a roll-up read must still be there when it commits; otherwise it reads again. Files that are
+  saved during that do not matter.
+- After each save the files are listed: a server that was replaced by another one says so.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-from nsfw_app.dataset_errors import HubConflict, HubDataError
+from nsfw_app.dataset_errors import HubConflict, ServerReplaced
 from nsfw_app.hub_sync import card, event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
 from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
 from nsfw_app.store import Store
-from nsfw_app.store.hub_changes import HubWriter
+from nsfw_app.store.hub_changes import ChangeSet, HubWriter
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,8 @@ class Saver:
         self._repository = repository
         self.instance = instance
         self.diverged = 0  # files that an earlier server saved after this one was restored
+        self._committing = threading.Lock()
+        self._is_confirmed = False  # whether what was saved last is restored
         self._changes.start(repository.name, instance, previews=previews)
 
     @property
@@ -55,51 +61,102 @@ class Saver:
     def prepare(self) -> None:
         """Create the repository if it is missing, and see that its files continue this database.
 
-        A database that went back to an earlier state, such as one that Litestream restored, begins
-        another history: the files that it saved after that state have other rows.
+        - A database that went back to an earlier state, such as one that Litestream restored,
+          begins another history: the files that it saved after that state have other rows. So does
+          one whose files were deleted: later ones alone cannot be restored.
+        - One that was restored from the repository adds a file without rows, by which an earlier
+          server learns that it was replaced.
+
+        Raises:
+            PublicRepository: The repository is public.
+            ServerReplaced: Another server was restored from the same files, and was first.
         """
         files = layout.parse(self._repository.prepare().paths)
         own = self._changes.current_writer()
         latest = layout.latest_history(files, self.instance) or ""
-        if any(_is_ahead(each, own) for each in files) or (own.batch == 0 and latest > own.history):
+        is_behind = any(_is_ahead(each, own) for each in files)
+        is_later = own.batch == 0 and latest > own.history
+        history = self.instance, own.history
+        is_gone = own.batch > 0 and history not in {(each.instance, each.history) for each in files}
+        if is_behind or is_later or is_gone:
             log.warning(
-                "%s has later files of '%s' than this database. All rows are saved again.",
+                "%s has %s of '%s' than this database. All rows are saved again.",
                 self._repository.name,
+                "fewer files" if is_gone else "later files",
                 self.instance,
             )
             self._changes.begin_again(after=latest)
+        elif own.generation > 1 and not any(
+            each.writer == own.writer and each.last <= own.batch for each in files
+        ):
+            _retried(self._claim)
+
+    def _claim(self) -> None:
+        """Add a file without rows, unless another server did."""
+        snapshot, own = self._repository.snapshot(), self._changes.current_writer()
+        try:
+            self._own_chain(snapshot)
+        except ServerReplaced as error:
+            raise ServerReplaced(
+                f"Another server was restored as '{self.instance}' at about the same time, and "
+                f"saves in {self._repository.name}. This one saves nothing there. Stop one of "
+                "them, or give it another NSFW_HUB_INSTANCE."
+            ) from error
+        batch = own.batch + 1
+        content = event_files.encode((), batch, is_complete=True)
+        self._repository.commit(
+            f"{self.instance}: restored",
+            added=(self._file(own, batch).path, content),
+            parent=snapshot.commit,
+        )
+        self._changes.saved(own, batch, ())
+
+    def _file(self, writer: HubWriter, batch: int) -> BatchFile:
+        return BatchFile(
+            self.instance, writer.history, batch, batch, writer.generation, writer.writer
+        )
 
     def save(self) -> int:
-        """Save everything that changed; return the number of rows."""
-        count = 0
-        while True:
-            noted = self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
-            changes = noted.changes
-            if not changes:
-                return count
-            writer = noted.writer or self._changes.current_writer()
-            batch = writer.batch + 1
-            file = BatchFile(
-                self.instance, writer.history, batch, batch, writer.generation, writer.writer
-            )
-            content = event_files.encode(changes, batch, is_complete=noted.is_complete)
-            message = f"{self.instance}: {len(changes)} rows"
-            _retried(partial(self._repository.commit, message, added=(file.path, content)))
-            self._changes.saved(writer, batch, changes)
-            count += len(changes)
-
-    def roll_up(self, *, rewrite: bool) -> int:
-        """Roll up files; return how many commits that took.
-
-        Args:
-            rewrite: Also write files again that have previews which were deleted since.
+        """Save everything that changed; return the number of rows.
 
         Raises:
             PublicRepository: The repository is public now.
-            HubDataError: Another server was restored from this one's files and saves since.
+            ServerReplaced: Another server was restored from this one's files. Changes are saved,
+                and are not restored.
+        """
+        count = 0
+        while changes := (noted := self._next()).changes:
+            writer = noted.writer or self._changes.current_writer()
+            batch = writer.batch + 1
+            path = self._file(writer, batch).path
+            content = event_files.encode(changes, batch, is_complete=noted.is_complete)
+            message = f"{self.instance}: {len(changes)} rows"
+            self._is_confirmed = False
+            with self._committing:
+                _retried(partial(self._repository.commit, message, added=(path, content)))
+            self._changes.saved(writer, batch, changes)
+            count += len(changes)
+        if not self._is_confirmed:
+            self._own_chain(self._repository.snapshot())
+            self._is_confirmed = True
+        return count
+
+    def _next(self) -> ChangeSet:
+        return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
+
+    def roll_up(self, *, rewrite: bool, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Roll up files; return how many commits that took. Changes may be saved concurrently.
+
+        Args:
+            rewrite: Also write files again that have previews which were deleted since.
+            stopped: Whether to end before the next file.
+
+        Raises:
+            PublicRepository: The repository is public now.
+            ServerReplaced: Another server was restored from this one's files.
         """
         commits = 0
-        while _retried(lambda: self._roll_up_once(rewrite=rewrite)):
+        while _retried(lambda: self._roll_up_once(rewrite=rewrite, stopped=stopped)):
             commits += 1
         return commits
 
@@ -108,24 +165,34 @@ class Saver:
         _retried(lambda: self._write_card(moment))
 
     def squash(self) -> None:
-        """Delete the history of commits, and with it content that no file has any more."""
-        self._repository.squash()
+        """Delete the history of commits, and with it content that no file has any more.
 
-    def _chain(self, snapshot: Snapshot) -> Chain:
-        files = layout.parse(snapshot.paths)
-        return layout.chain(files, self.instance, self._changes.current_writer().history)
+        No change is saved during that: the hub is not known to keep a commit that it gets then.
+        """
+        with self._committing:
+            self._repository.squash()
 
-    def _roll_up_once(self, *, rewrite: bool) -> bool:
-        snapshot = self._repository.snapshot()
-        chain, own = self._chain(snapshot), self._changes.current_writer()
+    def _own_chain(self, snapshot: Snapshot) -> Chain:
+        """The files of this server's history.
+
+        Raises:
+            ServerReplaced: Another server was restored from them.
+        """
+        files, own = layout.parse(snapshot.paths), self._changes.current_writer()
+        chain = layout.chain(files, self.instance, own.history)
         others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
-        latest = layout.latest_history(layout.parse(snapshot.paths), self.instance) or ""
+        latest = layout.latest_history(files, self.instance) or ""
         if latest > own.history or any(each.generation >= own.generation for each in others):
-            raise HubDataError(
+            raise ServerReplaced(
                 f"Another server was restored as '{self.instance}' and saves in "
-                f"{self._repository.name} since. What this one saves is kept there, and is not "
+                f"{self._repository.name}. What this one saves is kept there, and is not "
                 "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
             )
+        return chain
+
+    def _roll_up_once(self, *, rewrite: bool, stopped: Callable[[], bool]) -> bool:
+        snapshot = self._repository.snapshot()
+        chain, own = self._own_chain(snapshot), self._changes.current_writer()
         self.diverged = len(chain.diverged)
         files = chain.files
         obsolete = self._changes.obsolete()
@@ -136,32 +203,42 @@ class Saver:
                 for each in files
                 if any(each.first <= batch <= each.last for batch in obsolete)
             ]
-        if not runs:
+        if not runs or stopped():
             return False
-        self._replace(runs[0], snapshot, obsolete)
-        return True
-
-    def _replace(
-        self, parts: Sequence[BatchFile], snapshot: Snapshot, obsolete: Sequence[int]
-    ) -> None:
-        """Replace files that follow each other by one with the last state of each row."""
+        parts = runs[0]
         # Of the generation of its last part: the chain is found by generations.
         whole = replace(parts[-1], first=parts[0].first)
-        first, last = whole.first, whole.last
         with ExitStack() as stack:
-            paths = [
-                stack.enter_context(self._repository.downloaded(part.path, snapshot.commit))
-                for part in reversed(parts)
-            ]
+            paths = []
+            for part in reversed(parts):
+                downloaded = self._repository.downloaded(part.path, snapshot.commit)
+                paths.append(stack.enter_context(downloaded))
+                if stopped():
+                    return False
             target = paths[0].with_name("whole.parquet")
-            event_files.merge(paths, self._changes.current_previews(first, last), target)
-            self._repository.commit(
-                f"{self.instance}: batches {first} to {last} in one file",
-                added=(whole.path, target),
-                deleted=[part.path for part in parts if part.path != whole.path],
-                parent=snapshot.commit,
-            )
-        self._changes.rewritten(first, last, obsolete)
+            previews = self._changes.current_previews(whole.first, whole.last)
+            event_files.merge(paths, previews, target)
+            if stopped():
+                return False
+            _retried(lambda: self._replace(parts, whole, target))
+        self._changes.rewritten(own, whole.first, whole.last, obsolete)
+        return True
+
+    def _replace(self, parts: Sequence[BatchFile], whole: BatchFile, target: Path) -> None:
+        """Replace files that follow each other by one with the last state of each row.
+
+        Raises:
+            HubConflict: They are not all there any more, or another commit came first.
+        """
+        snapshot = self._repository.snapshot()  # changes were saved since the files were read
+        if not {part.path for part in parts} <= set(snapshot.paths):
+            raise HubConflict(f"{self._repository.name} was changed during a roll-up. Try again.")
+        self._repository.commit(
+            f"{self.instance}: batches {whole.first} to {whole.last} in one file",
+            added=(whole.path, target),
+            deleted=[part.path for part in parts if part.path != whole.path],
+            parent=snapshot.commit,
+        )
 
     def _write_card(self, moment: str) -> None:
         snapshot = self._repository.snapshot()

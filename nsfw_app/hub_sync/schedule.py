@@ -2,12 +2,10 @@
 
 - What fails stays noted and is tried again, at first after a minute, then less often, and not
   before the hub allows it.
-- Every 60 batches, and at least once a day, files are rolled up and the dataset card is written.
-  Once a day commits are squashed, and with them content is gone that was deleted.
+- Files are rolled up in another thread, which no save waits for; see `maintenance`.
 """
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nsfw_app.dataset_errors import HubFailed, PushError
+from nsfw_app.dataset_errors import HubFailed, PublicRepository, ServerReplaced
 from nsfw_app.errors import NSFWReviewError, StorageError
+from nsfw_app.hub_sync.maintenance import Maintenance
 from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
@@ -27,8 +26,6 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 60
 MAX_WAIT_S = 900  # between attempts that fail
 SHUTDOWN_S = 20  # for the last save
-BATCHES_TO_ROLL_UP = 60
-DAY_S = 86_400
 COUNT_VALID_S = 5
 
 
@@ -65,21 +62,32 @@ class HubSync:
         self._thread: threading.Thread | None = None
         self._prepared = False
         self._failures_in_a_row = 0
-        self._squashed_at: float | None = None
-        self._maintained_from = -math.inf
-        self._batches = 0
+        self.maintenance = Maintenance(
+            saver,
+            repository.name,
+            lock_file=lock_file.with_name(f"{lock_file.name}-maintenance"),
+            clock=clock,
+            now=now,
+            stopped=self._stopped,
+        )
         self._pending: tuple[float, int] | None = None
         self._last_success_at: datetime | None = None
         self._error: str | None = None
-        self._maintenance_error: str | None = None
+        self._is_replaced = False
         self.failures = 0
+        self.started_at = now()
 
     @property
     def status(self) -> SyncStatus:
         """When changes were last saved, and what is wrong."""
-        error = self._error or self._maintenance_error
-        pending = self._count_pending()
-        return SyncStatus(self._repository.name, self._last_success_at, error, pending)
+        return SyncStatus(
+            self._repository.name,
+            self._last_success_at,
+            self._error,
+            self._count_pending(),
+            replaced=self._is_replaced,
+            maintenance_error=self.maintenance.error,
+        )
 
     def _count_pending(self) -> int:
         """Rows that are not saved yet, counted every few seconds: every open page asks."""
@@ -101,9 +109,10 @@ class HubSync:
             self._thread.join(SHUTDOWN_S)
             if self._thread.is_alive():
                 log.error("Not everything was saved in %s in time.", self._repository.name)
+        self.maintenance.join()
 
     def attempt(self) -> float:
-        """Save what changed, and do what is due; return in how many seconds to try again."""
+        """Save what changed; return in how many seconds to try again."""
         try:
             with process_lock(self._lock_file) as is_locked:
                 if is_locked:
@@ -118,8 +127,10 @@ class HubSync:
         return INTERVAL_S
 
     def _run(self) -> None:
-        while not self._stopped.wait(self.attempt()):
-            pass
+        while not self._stopped.is_set():
+            wait = self.attempt()
+            self.maintenance.start()
+            self._stopped.wait(wait)
         self.attempt()
 
     def _attempt(self) -> float:
@@ -128,53 +139,25 @@ class HubSync:
                 self._saver.prepare()
                 self._prepared = True
             saved = self._saver.save()
+        except PublicRepository as error:
+            self._prepared = False  # nothing is sent until it is private again
+            return self._failed(error)
         except NSFWReviewError as error:
             return self._failed(error)
-        self._batches += bool(saved)
+        if saved:
+            self.maintenance.count_batch()
         self._failures_in_a_row = 0
         self._error = self._pending = None
+        self._is_replaced = False
         self._last_success_at = self._now()
-        if not self._stopped.is_set():
-            self._maintain()
         return INTERVAL_S
 
     def _failed(self, error: NSFWReviewError) -> float:
         self.failures += 1
         self._failures_in_a_row += 1
         self._error = str(error)
+        self._is_replaced = isinstance(error, ServerReplaced)
         log.warning("Saving in %s failed: %s", self._repository.name, error)
         wait: float = min(INTERVAL_S * 2 ** (self._failures_in_a_row - 1), MAX_WAIT_S)
         allowed = error.retry_after_s if isinstance(error, HubFailed) else None
         return max(wait, allowed or 0)
-
-    def _maintain(self) -> None:
-        """Roll up, squash and describe, if that is due."""
-        moment = self._clock()
-        daily = self._squashed_at is None or moment - self._squashed_at >= DAY_S
-        due = daily or self._batches >= BATCHES_TO_ROLL_UP
-        if not (self._batches and due and moment >= self._maintained_from):
-            return
-        self._batches = 0
-        try:
-            rewritten = self._saver.roll_up(rewrite=daily)
-            self._saver.write_card(self._now().strftime("%Y-%m-%d %H:%M UTC"))
-            if daily:
-                self._saver.squash()
-                self._squashed_at = moment
-        except PushError as error:
-            self.failures += 1
-            self._maintenance_error = str(error)
-            self._maintained_from = moment + MAX_WAIT_S
-            self._prepared = False  # a repository that became public must be noticed at once
-            log.warning("Rolling up files in %s failed: %s", self._repository.name, error)
-        else:
-            self._maintenance_error = None
-            if self._saver.diverged:
-                log.warning(
-                    "%d files in %s are not part of this server's log: another server saved them "
-                    "as '%s' after this one had been restored.",
-                    self._saver.diverged,
-                    self._repository.name,
-                    self._saver.instance,
-                )
-            log.debug("Files were rolled up in %d commits.", rewritten)

@@ -2,7 +2,7 @@
 
 - Changes are noted by triggers, in the transaction of the change; see `migrations.hub_tables`.
 - They are forgotten only after they were saved. A row that changes during a save is noted again.
-- Leases, secrets, users, sessions and API keys are not saved, nor are previews of restricted
+- Leases, secrets, passwords, sessions and API keys are not saved, nor are previews of restricted
   images.
 """
 
@@ -24,11 +24,12 @@ from nsfw_app.store.migrations.hub_tables import KEYS, key_of
 from nsfw_app.store.previews import PreviewFiles
 from nsfw_app.store.restrictions import is_restricted
 
-# Columns that are left out: of leases, derived ones, and those that refer to keys.
+# Columns that are left out: of leases, derived ones, passwords, and those that refer to keys.
 NOT_SAVED: Mapping[str, frozenset[str]] = {
     "queue": frozenset({"leased_by", "leased_until", "nsfw_score", "decided_by"}),
     "submissions": frozenset({"key_name"}),
     "images": frozenset({"placeholder"}),
+    "users": frozenset({"password_hash"}),
 }
 PREDICTION = """
 select image_sha256, model, revision, backend, nsfw_score from predictions where id = ?
@@ -185,7 +186,8 @@ class HubChanges:
             updated = "update hub_writer set batch = ? where writer = ? returning 1"
             if not db.execute(updated, (batch, writer.writer)).fetchall():
                 return
-            db.execute("delete from hub_changes where id <= ?", (changes[-1].change_id,))
+            if changes:
+                db.execute("delete from hub_changes where id <= ?", (changes[-1].change_id,))
             for change in changes:
                 if change.table == "images":
                     has_preview = change.preview is not None
@@ -204,9 +206,19 @@ class HubChanges:
         rows = self._connections.db.execute("select batch from hub_obsolete order by batch")
         return [row["batch"] for row in rows]
 
-    def rewritten(self, first: int, last: int, obsolete: Iterable[int]) -> None:
-        """Forget that batches of a range were obsolete, among those known when it was rewritten."""
+    def rewritten(self, writer: HubWriter, first: int, last: int, obsolete: Iterable[int]) -> None:
+        """Forget that batches of a range were obsolete, unless another history began since.
+
+        Args:
+            writer: How the database was saved then.
+            first: The first batch.
+            last: The last batch.
+            obsolete: Those known when the range was rewritten.
+        """
         with self._connections.writing() as db:
+            known = "select 1 from hub_writer where writer = ?"
+            if db.execute(known, (writer.writer,)).fetchone() is None:
+                return
             for batch in obsolete:
                 if first <= batch <= last:
                     db.execute("delete from hub_obsolete where batch = ?", (batch,))

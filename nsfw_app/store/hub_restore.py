@@ -3,6 +3,7 @@
 - Files are staged from the latest to the earliest: the first row of a key is the one in force.
 - They are inserted in one transaction, in an order in which each row finds those it refers to.
   Triggers derive all other rows from them.
+- A user has no password afterwards. Who was disabled stays disabled.
 """
 
 import base64
@@ -16,6 +17,7 @@ from sqlite_utils import Database
 
 from nsfw_app.dataset_errors import HubDataError
 from nsfw_app.store.connections import Connections, Durability
+from nsfw_app.store.identities import NO_PASSWORD
 from nsfw_app.store.migrations.hub_tables import KEYS
 from nsfw_app.store.previews import PreviewFiles
 
@@ -104,6 +106,15 @@ class HubRestore:
         rows = self._connections.db.execute(WAITING)
         return sum(not self._previews.has(row["image_sha256"]) for row in rows)
 
+    def users_without_password(self) -> list[str]:
+        """Names of enabled users who signed in with a password, which was not saved."""
+        rows = self._connections.db.execute(
+            "select name from users where issuer is null and disabled_at is null "
+            "and password_hash = ? order by name",
+            (NO_PASSWORD,),
+        )
+        return [row["name"] for row in rows]
+
 
 def _insert(db: Database, table: str) -> int:
     columns = [row["name"] for row in db.execute(f"pragma table_info({table})").fetchall()]
@@ -115,6 +126,8 @@ def _insert(db: Database, table: str) -> int:
             raise _newer(f"the column '{min(unknown)}' of '{table}'")
         if table == "images":
             row[PLACEHOLDER] = base64.b64decode(row.get(PLACEHOLDER, ""))
+        if table == "users":
+            row["password_hash"] = NO_PASSWORD
         _insert_row(db, table, row)
         count += 1
     return count

@@ -60,8 +60,9 @@ class Users:
         return self._connections.row("select 1 from users limit 1") is not None
 
     def has_passwords(self) -> bool:
-        """Whether any user signs in with a password, disabled ones included."""
-        return self._connections.row("select 1 from users where issuer is null limit 1") is not None
+        """Whether any user has a password, disabled ones included."""
+        found = "select 1 from users where issuer is null and password_hash <> '' limit 1"
+        return self._connections.row(found) is not None
 
     def add_user(self, name: str, password_hash: str, role: UserRole, *, actor: str) -> None:
         """Add a user.

@@ -130,15 +130,20 @@ class HubSyncGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         status = self._hub_sync.status
-        if status.last_success_at is not None:
-            yield GaugeMetricFamily(
-                "nsfw_hub_sync_seconds_since_success",
-                "Seconds since everything was saved in the dataset repository.",
-                (datetime.now(UTC) - status.last_success_at).total_seconds(),
-            )
+        since = status.last_success_at or self._hub_sync.started_at
+        yield GaugeMetricFamily(
+            "nsfw_hub_sync_seconds_since_success",
+            "Seconds since everything was saved in the dataset repository, or since the start.",
+            (datetime.now(UTC) - since).total_seconds(),
+        )
         yield GaugeMetricFamily(
             "nsfw_hub_sync_pending", "Rows that are not saved there yet.", status.pending
         )
         yield CounterMetricFamily(
             "nsfw_hub_sync_failures", "Failed attempts to save there.", self._hub_sync.failures
+        )
+        yield CounterMetricFamily(
+            "nsfw_hub_sync_maintenance_failures",
+            "Failed attempts to roll up files there.",
+            self._hub_sync.maintenance.failures,
         )

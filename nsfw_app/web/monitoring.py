@@ -288,7 +288,8 @@ def health_routes(
             body["snapshots"] = sync_json(snapshot_status())
         if hub_sync is not None:  # for information: the server can save decisions without it
             saved = await anyio.to_thread.run_sync(lambda: hub_sync.status, limiter=one_thread)
-            body["hub_sync"] = sync_json(saved)
+            is_maintained = saved.maintenance_error is None
+            body["hub_sync"] = {**sync_json(saved), "maintenance_failing": not is_maintained}
         headers = {"Retry-After": str(error.retry_after_s)} if error else {}
         return JSONResponse(body, 200 if ready else 503, headers)
 

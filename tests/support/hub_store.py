@@ -34,6 +34,8 @@ from nsfw_app.review.exports import log_csv, log_jsonl
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.audit_plan import AuditPlan
 from nsfw_app.rules.decisions import DecisionRules
+from nsfw_app.rules.identities import Identity
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder, QueueReason, QueueRules
 from nsfw_app.store import Store
 from nsfw_app.store.consistency import DERIVED
@@ -118,6 +120,9 @@ def fill(engine: Engine, store: Store) -> None:
     )
     store.team.set_viewing_defaults(ViewingDefaults(blur_px=20), actor="root")
     store.team.set_reviews("root", reviews=False)
+    store.users.add_user("dee", "hash of a password", UserRole.REVIEWER, actor="root")
+    store.identities.sign_in(Identity("https://login.test", "1", "eve"), UserRole.ADMIN)
+    store.identities.free("eve", actor="root")
     store.calibrations.add(
         identity, backends=["test"], method="beta", curve={"a": 1.5}, reviews=40, author=root.name
     )

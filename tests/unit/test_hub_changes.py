@@ -1,11 +1,13 @@
 """Changes of rows are noted where they are saved, and forgotten once they were."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nsfw_app.records import Label
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store, hub_changes
 from nsfw_app.store.consistency import DERIVED
 from nsfw_app.store.hub_changes import Change
@@ -21,9 +23,9 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path)
 
 
-# Tables that are not saved: of secrets and accounts, of messages, and what belongs to this disk.
+# Tables that are not saved: of secrets, of messages, and what belongs to this disk.
 NOT_SAVED_TABLES = frozenset(
-    """users sessions api_keys deliveries draw_secret preview_views explanations
+    """sessions api_keys deliveries draw_secret preview_views explanations
     hub_writer hub_changes hub_previews hub_obsolete _sqlite_migrations sqlite_sequence""".split()
 )
 
@@ -105,6 +107,19 @@ def test_leases_are_not_noted(store: Store) -> None:
     assert tables(noted(store)) == {"queue_skips"}
 
 
+def test_a_new_password_is_not_noted(store: Store) -> None:
+    """A role is, and that a user was disabled or enabled."""
+    store.users.add_user("dee", "first hash", UserRole.REVIEWER, actor="root")
+    store.hub_changes.start("org/a", "main", previews=False)
+    save_all(store)
+    store.users.change_user("dee", actor="root", password_hash="second hash")
+    assert tables(noted(store)) == {"audit"}
+    for change in ({"role": UserRole.ADMIN}, {"disabled": True}, {"disabled": False}):
+        save_all(store)
+        store.users.change_user("dee", actor="root", **change)
+        assert tables(noted(store)) == {"audit", "users"}
+
+
 def test_deleted_rows_are_noted(store: Store) -> None:
     """A skip that is undone is noted as a row that is gone."""
     engine = open_engine(store, FakeClassifier())
@@ -149,7 +164,10 @@ def test_a_preview_that_is_deleted_makes_its_batch_obsolete(store: Store) -> Non
     save_all(store)
     assert store.hub_changes.obsolete() == [1]
     assert store.hub_changes.current_previews(1, 9) == {}
-    store.hub_changes.rewritten(1, 1, [1])
+    writer = store.hub_changes.current_writer()
+    store.hub_changes.rewritten(replace(writer, writer="another"), 1, 1, [1])
+    assert store.hub_changes.obsolete() == [1]
+    store.hub_changes.rewritten(writer, 1, 1, [1])
     assert store.hub_changes.obsolete() == []
 
 

@@ -1,6 +1,8 @@
 """When changes are saved, and what the status says about it."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -127,6 +129,7 @@ def test_the_first_save_writes_the_card(sync: HubSync, hub: UploadHub, store: St
     """The card is there as soon as rows are, and commits are squashed once a day."""
     add(store)
     sync.attempt()
+    sync.maintenance.run()
     repository = hub.repositories[NAME]
     assert "2026-03-04 12:03 UTC" in repository.files["README.md"].decode()
     assert (repository.squashed, len(repository.commits)) == (1, 1)
@@ -136,12 +139,13 @@ def test_a_day_has_few_commits_and_files(
     sync: HubSync, hub: UploadHub, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are rolled up each hour; the history of commits is squashed each day."""
-    monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 4)
+    monkeypatch.setattr("nsfw_app.hub_sync.maintenance.BATCHES_TO_ROLL_UP", 4)
     monkeypatch.setattr(layout, "LEVELS", ((4, 4), (16, 4), (64, 4)))
     for minute in range(25):
         clock.seconds = minute * 60
         add(store, 10 + minute)
         sync.attempt()
+        sync.maintenance.run()
     files = [(each.first, each.last) for each in data_files(hub)]
     assert files == [(1, 17), (18, 21), (22, 25)]
     repository = hub.repositories[NAME]
@@ -149,6 +153,7 @@ def test_a_day_has_few_commits_and_files(
     clock.seconds += 86_400
     add(store, 99)
     sync.attempt()
+    sync.maintenance.run()
     assert repository.squashed == 2
     assert len(repository.commits) == 1
 
@@ -217,14 +222,9 @@ def test_a_refused_large_file_is_a_failure(sync: HubSync, hub: UploadHub, store:
 
 
 def test_a_repository_that_becomes_public_is_left(
-    sync: HubSync,
-    hub: UploadHub,
-    store: Store,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
+    sync: HubSync, hub: UploadHub, store: Store
 ) -> None:
-    """It is noticed with the next roll-up; nothing is saved from then on, as the status says."""
-    monkeypatch.setattr("nsfw_app.hub_sync.schedule.BATCHES_TO_ROLL_UP", 1)
+    """It is noticed with the next save; nothing is saved from then on, as the status says."""
     add(store)
     sync.attempt()
     repository = hub.repositories[NAME]
@@ -238,32 +238,127 @@ def test_a_repository_that_becomes_public_is_left(
     sync.attempt()
     assert len(repository.commits) == commits
     repository.private = True
-    clock.seconds = MAX_WAIT_S
     sync.attempt()
-    assert sync.status.error is None
+    assert (sync.status.error, sync.status.pending) == (None, 0)
+
+
+def test_a_server_that_was_replaced_says_so_at_once(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    """With its first save after that, and until it is the only one again."""
+    add(store)
+    sync.attempt()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    add(second, 140)
+    saver = new_saver(second)
+    saver.save()
+    clock.seconds = 60
+    for red in (150, 160):
+        add(store, red)
+        sync.attempt()
+        status = sync.status
+        assert status.error is not None
+        assert status.error.startswith("Another server was restored as 'main'")
+        assert (status.replaced, status.pending, status.last_success_at) == (True, 0, START)
 
 
 def test_a_failed_roll_up_leaves_everything_saved(
     sync: HubSync, hub: UploadHub, store: Store, clock: Clock
 ) -> None:
-    """The status says what failed, until it succeeds; it is tried again after a while."""
+    """The status says so, until it succeeds; that needs no new change, and waits longer each time.
+
+    Saving is not reported as failed.
+    """
     hub.statuses["/super-squash/"] = 500
+    attempts = []
+    add(store)
+    for minute in range(90):
+        clock.seconds = minute * 60
+        requests = len(hub.requests)
+        sync.attempt()
+        sync.maintenance.run()
+        status = sync.status
+        assert (status.error, status.pending, status.last_success_at) == (None, 0, clock.now())
+        assert "status 500" in str(status.maintenance_error)
+        if any("super-squash" in each for each in hub.requests[requests:]):
+            attempts.append(minute)
+    assert attempts == [0, 15, 45]
+    assert (sync.failures, sync.maintenance.failures) == (0, 3)
+    hub.statuses.clear()
+    clock.seconds = 105 * 60
+    sync.maintenance.run()
+    assert sync.status.maintenance_error is None
+    assert hub.repositories[NAME].squashed == 1
+
+
+def test_a_roll_up_waits_for_a_rate_limit(
+    sync: HubSync, hub: UploadHub, store: Store, clock: Clock
+) -> None:
+    """It is not tried again before the hub allows it."""
     add(store)
     sync.attempt()
-    assert "status 500" in str(sync.status.error)
-    assert sync.status.pending == 0
-    sync.attempt()
-    assert "status 500" in str(sync.status.error)
+    hub.statuses["/super-squash/"] = 429
+    hub.headers["Retry-After"] = "3600"
+    sync.maintenance.run()
     hub.statuses.clear()
-    requests = len(hub.requests)
-    add(store, 129)
+    for seconds, squashed in ((3_599, 0), (3_600, 1)):
+        clock.seconds = seconds
+        sync.maintenance.run()
+        assert hub.repositories[NAME].squashed == squashed
+
+
+def test_an_unexpected_error_of_a_roll_up_is_reported(
+    sync: HubSync, hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not end saving."""
+    monkeypatch.setattr(layout, "roll_ups", lambda _: [][0])
+    add(store)
     sync.attempt()
-    assert "status 500" in str(sync.status.error)
-    assert not any("super-squash" in each for each in hub.requests[requests:])
-    clock.seconds = MAX_WAIT_S
-    add(store, 130)
-    sync.attempt()
+    sync.maintenance.run()
+    assert sync.status.maintenance_error == "IndexError; the log has more."
     assert sync.status.error is None
+
+
+def test_changes_are_saved_during_a_roll_up(
+    sync: HubSync,
+    hub: UploadHub,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Each minute; the server also ends during it, and saves the last changes."""
+    monkeypatch.setattr("nsfw_app.hub_sync.schedule.INTERVAL_S", 0.05)
+    monkeypatch.setattr("nsfw_app.hub_sync.maintenance.STOP_S", 0.1)
+    monkeypatch.setattr(layout, "LEVELS", ((2, 2), (4, 2), (8, 2)))
+    for red in (10, 20):
+        add(store, red)
+        sync.attempt()
+    hub.held["/resolve/"] = threading.Event()
+    sync.start()
+    try:
+        wait_for(lambda: any("/resolve/" in each for each in hub.requests))
+        add(store, 30)
+        wait_for(lambda: len(data_files(hub)) == 3)
+        add(store, 40)
+        started = time.monotonic()
+        sync.close()
+        assert time.monotonic() - started < 10
+    finally:
+        hub.held["/resolve/"].set()
+    assert store.hub_changes.pending() == 0
+    assert (sync.status.error, sync.status.maintenance_error) == (None, None)
+    hub.held.clear()
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something holds, at most for half a minute."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_an_error_of_any_kind_is_reported(

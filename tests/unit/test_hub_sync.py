@@ -3,16 +3,27 @@
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import datasets
 import pyarrow.parquet as pq
 import pytest
 
+from nsfw_app.accounts import Accounts
 from nsfw_app.backups.restore import restore
-from nsfw_app.dataset_errors import HubDataError, HubFailed, PublicRepository, PushForbidden
+from nsfw_app.dataset_errors import (
+    HubDataError,
+    HubFailed,
+    PublicRepository,
+    PushForbidden,
+    ServerReplaced,
+)
+from nsfw_app.errors import NotSignedIn
 from nsfw_app.evidence.summaries import EvidenceQuery, Summaries
 from nsfw_app.evidence.summary_json import summary_json
 from nsfw_app.hub_sync import event_files, layout, saving
@@ -22,6 +33,8 @@ from nsfw_app.hub_sync.saving import Saver
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Category, Label, LogFilter
 from nsfw_app.review.policies import PolicyBook
+from nsfw_app.rules.identities import Identity
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.rules.queue import QueueOrder
 from nsfw_app.store import Store, hub_changes
 from nsfw_app.store.hub_changes import HubChanges
@@ -138,6 +151,7 @@ def test_an_empty_data_directory_is_restored(hub: UploadHub, store: Store, tmp_p
     assert classifier.seen == 0
     assert found.rows["decisions"] == len(contents(store)["decisions"])
     assert (found.previews, found.without_preview, found.diverged) == (len(REDS) - 1, 0, 0)
+    assert found.without_password == ["dee"]
 
 
 def test_a_restored_server_goes_on(hub: UploadHub, store: Store, tmp_path: Path) -> None:
@@ -201,14 +215,67 @@ def test_previews_stay_here_without_the_setting(
 
 
 def test_what_is_secret_is_not_saved(hub: UploadHub, store: Store) -> None:
-    """No user, session or key, no lease, and no secret of draws is in any file."""
+    """No password, session or key, no lease, and no secret of draws is in any file."""
     engine = open_engine(store, FakeClassifier())
     fill(engine, store)
     new_saver(store).save()
     assert {row["kind"] for row in rows(hub)} <= set(event_files.TABLES)
     saved = {name for row in rows(hub) for name in json.loads(row["row"])}
     assert not saved & {"leased_by", "leased_until", "key_name", "secret", "password_hash"}
-    assert not {"users", "sessions", "api_keys", "draw_secret"} & set(event_files.TABLES.values())
+    assert not {"sessions", "api_keys", "draw_secret"} & set(event_files.TABLES.values())
+    assert {row["name"] for row in rows(hub) if row["kind"] == "user"} == {"dee", "eve"}
+    assert "hash of a password" not in str(rows(hub))
+
+
+def test_users_are_restored_without_passwords(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """A disabled user stays out, with any sign-in; an identity keeps its name.
+
+    A password does not count until a new one is set.
+    """
+    password, issuer = "a long password", "https://login.test"
+    accounts = Accounts(store, roles_by_group={"staff": UserRole.REVIEWER})
+    ann, bob = (Identity(issuer, name * 2, name, groups=("staff",)) for name in ("ann", "bob"))
+    for identity in (ann, bob):
+        accounts.sign_in_identity(identity)
+    for name in ("dee", "eli"):
+        accounts.add_user(name, password, UserRole.ADMIN, actor="root")
+    for name in ("bob", "eli"):
+        store.users.change_user(name, actor="root", disabled=True)
+    new_saver(store).save()
+    assert restored(tmp_path / "second").without_password == ["dee"]
+    second = open_store(tmp_path / "second")
+    assert second.users.all() == store.users.all()
+    accounts = Accounts(second, roles_by_group={"staff": UserRole.REVIEWER})
+    assert (
+        accounts.session_caller(accounts.sign_in_identity(replace(ann, name="new"))).name == "ann"
+    )
+    for refused in (bob, replace(ann, subject="another")):
+        with pytest.raises(NotSignedIn):
+            accounts.sign_in_identity(refused)
+    assert (accounts.has_users, accounts.has_passwords) == (True, False)
+    for given in (password, ""):
+        with pytest.raises(NotSignedIn):
+            accounts.sign_in("dee", given, address="127.0.0.1")
+    accounts.set_password("dee", password, actor="root")
+    assert accounts.sign_in("dee", password, address="127.0.0.1")
+    accounts.set_password("eli", password, actor="root")
+    with pytest.raises(NotSignedIn):
+        accounts.sign_in("eli", password, address="127.0.0.1")
+
+
+def test_users_of_an_older_database_are_saved(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """The upgrade notes them where a repository is in use."""
+    store.users.add_user("dee", "hash", UserRole.VIEWER, actor="root")
+    saver = new_saver(store)
+    saver.save()
+    with closing(sqlite3.connect(tmp_path / "first" / "review.db")) as database:
+        for event in ("insert", "update", "delete"):
+            database.execute(f"drop trigger users_hub_{event}")
+        database.execute("delete from _sqlite_migrations where name = 'note_users_for_hub'")
+        database.commit()
+    upgraded = open_store(tmp_path / "first")
+    (change,) = upgraded.hub_changes.next(max_rows=9, max_preview_bytes=9).changes
+    assert (change.table, change.row["name"]) == ("users", "dee")
 
 
 def test_datasets_reads_the_files(hub: UploadHub, store: Store, tmp_path: Path) -> None:
@@ -333,6 +400,44 @@ def test_files_are_rolled_up(
     assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
+def test_a_save_does_not_disturb_a_roll_up(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Changes that are saved between its reads and its commit do not make it read again."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+
+    def save(_: Repository) -> None:
+        upload(engine, 140)
+        saver.save()
+
+    hub.before_commit.append(save)
+    requests = len(hub.requests)
+    assert saver.roll_up(rewrite=False) == 1
+    reads = [each for each in hub.requests[requests:] if each.startswith("GET /datasets/")]
+    assert len(reads) == 3
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 3), (4, 4)]
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_roll_up_stops_between_files(small_levels: None, hub: UploadHub, store: Store) -> None:
+    """Nothing was changed then."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+    asked = iter((False, True))
+    requests = len(hub.requests)
+    assert saver.roll_up(rewrite=False, stopped=lambda: next(asked)) == 0
+    assert sum(each.startswith("GET /datasets/") for each in hub.requests[requests:]) == 1
+    assert len(data_files(hub)) == 3
+
+
 def test_deleted_previews_leave_the_repository(
     small_levels: None, hub: UploadHub, store: Store
 ) -> None:
@@ -437,15 +542,102 @@ def test_a_server_that_was_replaced_says_so(
     upload(open_engine(second, FakeClassifier()), 140)
     new_saver(second).save()
     upload(engine, 150)
-    old.save()
-    with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
-        old.roll_up(rewrite=True)
+    for attempt in (old.save, old.save, partial(old.roll_up, rewrite=True)):
+        with pytest.raises(ServerReplaced, match="Another server was restored as 'main'"):
+            attempt()
+    assert old.pending == 0
     new = new_saver(second)
     new.roll_up(rewrite=True)
     assert new.diverged == 1
     assert restored(tmp_path / "third").diverged == 1
     assert contents(open_store(tmp_path / "third")) == contents(second)
     assert len(data_files(hub)) == 3
+
+
+def test_a_restored_server_is_known_before_its_first_change(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """The server before learns with its next save that it was replaced."""
+    engine = open_engine(store, FakeClassifier())
+    upload(engine, 128)
+    old = new_saver(store)
+    old.save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    for _ in range(2):
+        new.prepare()
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2)]
+    upload(engine, 150)
+    with pytest.raises(ServerReplaced):
+        old.save()
+    upload(open_engine(second, FakeClassifier()), 140)
+    new.save()
+    found = restored(tmp_path / "third")
+    assert (found.diverged, found.incomplete) == (1, 0)
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+    assert datasets.load_dataset(
+        "parquet", data_files=[str(each) for each in downloaded(hub, tmp_path)], split="train"
+    ).num_rows == len(rows(hub))
+
+
+def test_one_of_two_that_are_restored_at_once_goes_on(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """The other one says so, and saves nothing that would contradict it."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    savers = []
+    for name, red in (("second", 140), ("third", 150)):
+        restored(tmp_path / name)
+        upload(open_engine(open_store(tmp_path / name), FakeClassifier()), red)
+        savers.append(new_saver(open_store(tmp_path / name)))
+    first, other = savers
+    hub.before_commit.append(lambda _: first.prepare())
+    for _ in range(2):
+        with pytest.raises(ServerReplaced, match="at about the same time"):
+            other.prepare()
+    first.save()
+    assert other.pending > 0
+    restored(tmp_path / "fourth")
+    assert contents(open_store(tmp_path / "fourth")) == contents(open_store(tmp_path / "second"))
+
+
+def test_a_lost_response_to_a_restored_server_adds_one_file(
+    hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt writes it again, under the same path."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    saver = new_saver(second)
+    with monkeypatch.context() as patch:
+        patch.setattr(HubChanges, "saved", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            saver.prepare()
+    saver.prepare()
+    upload(open_engine(second, FakeClassifier()), 140)
+    saver.save()
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2), (3, 2)]
+
+
+def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store: Store) -> None:
+    """An outage after the commit does not make the next attempt, without changes, a success."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    saver = new_saver(store)
+    saver.save()
+    requests = len(hub.requests)
+    assert saver.save() == 0
+    assert len(hub.requests) == requests
+    upload(open_engine(store, FakeClassifier()), 129)
+    hub.statuses["/tree/"] = 500
+    for _ in range(2):
+        with pytest.raises(HubFailed):
+            saver.save()
+    assert saver.pending == 0
+    hub.statuses.clear()
+    assert saver.save() == 0
 
 
 def test_an_old_database_begins_another_history(
@@ -735,6 +927,23 @@ def test_a_new_database_is_later_where_the_clock_is_behind(
     saver.save()
     restored(tmp_path / "second")
     assert contents(open_store(tmp_path / "second")) == contents(other)
+
+
+def test_deleted_files_are_saved_again(hub: UploadHub, store: Store, tmp_path: Path) -> None:
+    """At the next start: changes alone could not be restored."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    for each in data_files(hub):
+        del hub.repositories[NAME].files[each.path]
+    saver = new_saver(second)
+    saver.prepare()
+    assert data_files(hub) == []
+    saver.save()
+    assert saver.pending == 0
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
 
 
 def test_a_public_repository_is_refused(hub: UploadHub, store: Store, tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """Start of the server: who must be able to sign in, what it prints, and times of last use."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from nsfw_app import server
 from nsfw_app.accounts import Accounts
 from nsfw_app.errors import SettingsError, StorageError, StorageErrorKind
+from nsfw_app.hub_sync.restoring import Restored
 from nsfw_app.rules.identities import Identity
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.settings import Settings, load
 from nsfw_app.store import Store
+from nsfw_app.store.identities import NO_PASSWORD
 
 EVERYWHERE = {"host": "0.0.0.0"}
 OIDC = {
@@ -76,3 +79,27 @@ def test_a_lost_last_use_is_logged(
     caplog.clear()
     server.write_last_use(accounts.last_use)
     assert caplog.text == ""
+
+
+def test_the_start_names_users_whose_password_was_not_saved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a restore from a dataset repository; the others sign in as before."""
+    found = Restored("history", {"decisions": 3, "images": 2}, 0, 0, ["dee", "eli"], 0, 0)
+    monkeypatch.setattr(server, "restore_from_hub", lambda _: found)
+    server.report_restored(load())
+    assert "Users without a password until one is set" in (text := capsys.readouterr().out)
+    assert "dee, eli. 'python -m nsfw_app users password NAME' sets it." in text
+    monkeypatch.setattr(server, "restore_from_hub", lambda _: replace(found, without_password=[]))
+    server.report_restored(load())
+    assert "password" not in capsys.readouterr().out
+
+
+def test_restored_users_without_a_password_stop_the_start(store: Store) -> None:
+    """Until one has a password again, or a provider is configured."""
+    store.users.add_user("dee", NO_PASSWORD, UserRole.ADMIN, actor="root")
+    with pytest.raises(SettingsError, match="users password NAME"):
+        server.check_sign_in(load(), Accounts(store))
+    server.check_sign_in(load(**OIDC), Accounts(store))
+    Accounts(store).set_password("dee", "a long password", actor="root")
+    server.check_sign_in(load(), Accounts(store))

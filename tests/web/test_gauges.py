@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -43,6 +44,8 @@ class Reported:
 
     status = SyncStatus("org/name", datetime.now(UTC), None, 0)
     failures = 0
+    maintenance = SimpleNamespace(failures=0)
+    started_at = datetime.now(UTC)
 
 
 @pytest.fixture

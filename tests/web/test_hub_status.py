@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import generate_latest
@@ -23,6 +24,8 @@ class Reported:
         moment = datetime.now(UTC) - timedelta(seconds=90)
         self.status = SyncStatus("org/name", moment, None, 0)
         self.failures = 2
+        self.started_at = moment - timedelta(seconds=60)
+        self.maintenance = SimpleNamespace(failures=1)
 
 
 @pytest.fixture
@@ -42,10 +45,16 @@ def test_the_heartbeat_says_when_everything_was_saved(app: WebApp, reported: Rep
     """With the repository, the error and the number of rows; the time is in UTC."""
     found = app.signed_in("ann").get("/desk/heartbeat").json()["saved"]
     assert found.pop("last_success_at").endswith("Z")
-    assert found == {"target": "org/name", "error": None, "pending": 0}
-    reported.status = replace(reported.status, error="It failed.", pending=7)
+    assert found == {
+        "target": "org/name",
+        "error": None,
+        "maintenance_error": None,
+        "pending": 0,
+        "replaced": False,
+    }
+    reported.status = replace(reported.status, error="It failed.", pending=7, replaced=True)
     found = app.signed_in("vera").get("/desk/heartbeat").json()["saved"]
-    assert (found["error"], found["pending"]) == ("It failed.", 7)
+    assert (found["error"], found["pending"], found["replaced"]) == ("It failed.", 7, True)
 
 
 def test_anonymous_visitors_do_not_learn_where(
@@ -67,7 +76,12 @@ def test_the_readiness_check_reports_it(app: WebApp, reported: Reported) -> None
     assert response.status_code == 200
     found = response.json()["hub_sync"]
     assert found.pop("last_success_at").endswith("Z")
-    assert found == {"failing": True, "pending": 7}
+    assert found == {"failing": True, "maintenance_failing": False, "pending": 7}
+    assert "org/name" not in response.text
+    reported.status = replace(reported.status, error=None, maintenance_error="org/name failed")
+    response = app.anonymous().get("/readyz")
+    found = response.json()["hub_sync"]
+    assert (found["failing"], found["maintenance_failing"]) == (False, True)
     assert "org/name" not in response.text
 
 
@@ -82,11 +96,17 @@ def metrics(monitor: Monitor) -> dict[str, float]:
 
 
 def test_metrics_have_the_age_of_the_last_save(engine: Engine, reported: Reported) -> None:
-    """And pending rows and failures; no age before the first save, nothing without a repository."""
+    """And pending rows and failures; before the first save since the start.
+
+    That is how a server that never saved is noticed. There is nothing without a repository.
+    """
     monitor = Monitor(engine, reported)
     found = metrics(monitor)
     assert 90 <= found.pop("nsfw_hub_sync_seconds_since_success") < 150
-    assert found == {"nsfw_hub_sync_pending": 0, "nsfw_hub_sync_failures": 2}
+    counts = {"nsfw_hub_sync_failures": 2, "nsfw_hub_sync_maintenance_failures": 1}
+    assert found == {"nsfw_hub_sync_pending": 0, **counts}
     reported.status = replace(reported.status, last_success_at=None, pending=3)
-    assert metrics(monitor) == {"nsfw_hub_sync_pending": 3, "nsfw_hub_sync_failures": 2}
+    found = metrics(monitor)
+    assert 150 <= found.pop("nsfw_hub_sync_seconds_since_success") < 210
+    assert found == {"nsfw_hub_sync_pending": 3, **counts}
     assert metrics(Monitor(engine)) == {}

@@ -27,6 +27,7 @@ from nsfw_app.store.migrations.decision_context import DECISION_CONTEXT
 from nsfw_app.store.migrations.detail_tables import DETAIL_TABLES
 from nsfw_app.store.migrations.explanation_table import EXPLANATION_TABLE
 from nsfw_app.store.migrations.hub_tables import HUB_TABLES
+from nsfw_app.store.migrations.hub_users import HUB_USERS
 from nsfw_app.store.migrations.monitoring_indexes import MONITORING_INDEXES
 from nsfw_app.store.migrations.queue_tables import QUEUE_TABLES
 from nsfw_app.store.migrations.reference_index import REFERENCE_INDEX
@@ -221,6 +222,13 @@ def add_explanations(db: Database) -> None:
 def add_decision_categories(db: Database) -> None:
     """Categories that reviewers name in decisions."""
     for statement in DECISION_CATEGORIES:
+        db.execute(statement)
+
+
+@migrations()
+def note_users_for_hub(db: Database) -> None:
+    """Users that changed since they were last saved in a dataset repository."""
+    for statement in HUB_USERS:
         db.execute(statement)
 
 

@@ -4,7 +4,8 @@
   note nothing.
 - A change that is noted again gets a new id, so that rows which change while others are saved are
   saved again.
-- Leases and derived columns of the queue are not saved, so that their changes are not noted.
+- Leases, derived columns of the queue and passwords are not saved, so that their changes are not
+  noted.
 - `hub_previews` is in which batch the current preview of an image was saved; `hub_obsolete` lists
   batches with previews that were deleted since, or saved again.
 """
@@ -33,13 +34,17 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "not_reviewing": ("reviewer",),
         "restricted_images": ("image_sha256",),
         "submissions": ("id",),
+        "users": ("name",),
     }
 )
-LATER = frozenset({"detail_predictions"})  # made, with their triggers, by later migrations
+LATER = frozenset({"detail_predictions", "users"})  # made, with their triggers, by later migrations
 QUEUE_COLUMNS = """prediction_id, reason, priority, adjudicating, answers_wanted, draw_probability,
   entered_at, settled_at, settled_label"""
-IMAGE_COLUMNS = "placeholder perceptual_hash warnings incomplete".split()
-IMAGE_CHANGED = " or ".join(f"old.{column} is not new.{column}" for column in IMAGE_COLUMNS)
+# Of tables in which other columns change as well: those whose change is noted.
+NOTED = {
+    "images": "placeholder perceptual_hash warnings incomplete".split(),
+    "users": "role disabled_at issuer subject".split(),
+}
 
 
 def note(table: str, key: str) -> str:
@@ -72,12 +77,13 @@ def _trigger(table: str, event: str, *, of: str = "", condition: str = "true") -
 
 def triggers(table: str) -> Iterator[str]:
     """What notes changes of a table."""
+    changed = " or ".join(f"old.{column} is not new.{column}" for column in NOTED.get(table, ()))
     yield _trigger(table, "insert")
     yield _trigger(
         table,
         "update",
         of=f"of {QUEUE_COLUMNS}" if table == "queue" else "",
-        condition=IMAGE_CHANGED if table == "images" else "true",
+        condition=changed or "true",
     )
     yield _trigger(table, "delete")
 

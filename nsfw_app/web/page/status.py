@@ -95,6 +95,8 @@ def saved_json(status: SyncStatus) -> dict[str, Any]:
         "last_success_at": saved_at and utc(saved_at.isoformat()),
         "error": status.error,
         "pending": status.pending,
+        "replaced": status.replaced,
+        "maintenance_error": status.maintenance_error,
     }
 
 

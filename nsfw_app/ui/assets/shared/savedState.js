@@ -6,6 +6,8 @@
  * @property {string | null} last_success_at When everything was saved; null before the first time.
  * @property {string | null} error What is wrong; null if nothing is.
  * @property {number} pending Rows that are not saved yet.
+ * @property {string | null} maintenance_error Why files were not rolled up, though all is saved.
+ * @property {boolean} replaced Whether another server was restored from the copies.
  */
 
 /**
@@ -32,14 +34,17 @@ export function describeSaved({ last_success_at: moment, error }, today) {
 }
 
 /**
- * The sentence in the banner; empty while saving works.
+ * The sentence in the banner; empty while all works.
  *
  * @param {SavedState | null | undefined} state
  * @param {Date} today
  */
 export function describeFailure(state, today) {
-  if (!state?.error) return ''
-  const { target, last_success_at: moment, error } = state
+  if (!state) return ''
+  const { target, last_success_at: moment, error, maintenance_error: reason, replaced } = state
+  if (!error)
+    return reason ? `All is saved in ${target}. Its files were not rolled up. ${reason}` : ''
+  if (replaced) return error // changes are saved, and are not restored
   const since = moment ? `since ${describeTime(moment, today)}` : 'yet'
   return `Nothing was saved in ${target} ${since}; changes wait on this server. ${error}`
 }
