@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from nsfw_app import bootstrap
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.backups.snapshots import SnapshotWriter
 from nsfw_app.checks import clock, disk, optimized_models
@@ -111,6 +112,18 @@ def test_damaged_pages_are_a_fault(run: Run, filled: Store, tmp_path: Path) -> N
     findings = found(run, code=1)
     assert {each["check"] for each in findings} == {"database"}
     assert all(each["severity"] == "fault" for each in findings)
+
+
+def test_an_emptied_database_is_a_fault(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not replaced by a new one."""
+    monkeypatch.setattr(bootstrap, "CREATION_WAIT_S", 0)
+    (tmp_path / "review.db").touch()
+    (finding,) = found(run, code=1)
+    assert finding["check"] == "database"
+    assert "is empty (0 bytes): The database is damaged" in finding["message"]
+    assert (tmp_path / "review.db").stat().st_size == 0
 
 
 def test_missing_previews_are_found(filled: Store) -> None:

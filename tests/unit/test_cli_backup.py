@@ -8,6 +8,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from nsfw_app import bootstrap
 from nsfw_app.cli import main
 from nsfw_app.records import LogFilter
 from nsfw_app.rules.permissions import Permission, UserRole
@@ -191,6 +192,17 @@ def test_a_directory_without_a_database_is_not_backed_up(run: Run, tmp_path: Pat
     """No empty database is created, as a mistyped NSFW_DATA_DIR would."""
     assert "has no database" in run("backup", str(tmp_path / "b.tar"), code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_emptied_database_is_not_backed_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty backup would replace good ones after a while."""
+    monkeypatch.setattr(bootstrap, "CREATION_WAIT_S", 0)
+    (tmp_path / "review.db").touch()
+    assert "review.db is empty (0 bytes)" in run("backup", str(tmp_path / "b.tar"), code=1)
+    assert not (tmp_path / "b.tar").exists()
+    assert (tmp_path / "review.db").stat().st_size == 0
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from tests.support.sample_records import add, add_image, answer
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
 DIRECTORIES = ("backups", "elsewhere", "tmp/drill")  # of other machines and disks
 VARIABLES = re.compile(r"^(?:NSFW_[A-Z_]+=\S* )*")  # set for one command
-SUBJECTS = """Start, Stop, Back up, Restore, Upgrade, Disk full, Model down, Webhook failing,
+SUBJECTS = """Start, Stop, Back up, Restore, Upgrade, Disk full,
+Database damaged, Model down, Webhook failing,
 Snapshots failing, Data breach, Subject access and erasure""".replace("\n", " ").split(", ")
 
 
