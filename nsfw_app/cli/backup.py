@@ -81,7 +81,6 @@ def restore(
     with _read(file) as source, _decrypted(source, identity_file, passphrase_file) as content:
         restored = restore_archive(content, chosen.data_dir)
     store = open_store(chosen)
-    store.sessions.end_of_everyone(actor=operator())
     stopped = store.keys.stop_webhooks(actor=operator()) if stop_webhooks else 0
     details = {"version": restored.manifest.version, "created_at": restored.manifest.created_at}
     store.audit.add(operator(), AuditAction.RESTORE, file.name, **details)
