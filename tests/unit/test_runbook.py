@@ -115,3 +115,13 @@ def test_a_drill_changes_nothing_of_production(
         assert (chosen.data_dir, chosen.hub_dataset) == (Path("/tmp/drill"), "")
         assert (chosen.snapshot_dir, chosen.public_url) == (None, "")
     assert chosen.local_only
+
+
+@pytest.mark.parametrize(
+    "named",
+    """HF_TOKEN NSFW_OIDC_CLIENT_SECRET NSFW_SNAPSHOT_DIR NSFW_AUTH_HEADER
+    review.db.key hub-dataset.md""".split(),
+)
+def test_a_data_breach_covers_each_secret_and_copy(named: str) -> None:
+    """Tokens, the client secret, and everything that has the same data."""
+    assert named in RUNBOOK.partition("## Data breach")[2].partition("\n## ")[0]
