@@ -121,7 +121,7 @@ def _checks(chosen: Settings, store: Store, depth: Depth) -> Mapping[str, Check]
         optimized_models.NAME: lambda: optimized_models.check_optimized_models(
             chosen.artifacts_dir
         ),
-        disk.NAME: lambda: disk.check_disk(chosen.database),
+        disk.NAME: lambda: disk.check_disk(chosen.database, chosen.snapshot_dir),
         clock.NAME: lambda: clock.check_clock(store, datetime.now(UTC)),
     }
     if chosen.snapshot_dir is not None:

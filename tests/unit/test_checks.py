@@ -258,6 +258,28 @@ def test_free_space_is_checked(
     assert [each.severity for each in findings] == severities
 
 
+def test_free_space_for_snapshots_is_checked(
+    run: Run, filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be on another disk than the data."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", str(mount))
+    usage = type("Usage", (), {})
+    free = {tmp_path: 10**12, mount: 10**8}
+
+    def disk_usage(path: Path) -> object:
+        found = usage()
+        found.free = free[path]
+        return found
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", disk_usage)
+    findings = json.loads(run("--json", code=1)[0])["findings"]
+    (finding,) = [each for each in findings if each["check"] == disk.NAME]
+    assert finding["severity"] == "fault"
+    assert f"the disk of {mount}. Snapshots will fail." in finding["message"]
+
+
 def test_too_little_space_for_a_backup_is_a_warning(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
