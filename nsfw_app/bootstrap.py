@@ -1,5 +1,6 @@
 """Opens store, policies, engine, insights and hub sync as the settings describe them."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.concurrency import CpuSlots
 from nsfw_app.concurrency_limits import concurrency_limits
-from nsfw_app.errors import SettingsError, StorageError
+from nsfw_app.errors import SettingsError, StorageError, StorageErrorKind
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.evidence.summaries import Summaries
 from nsfw_app.imaging.decode import Limits
@@ -42,15 +43,20 @@ MODEL_SETTINGS = frozenset(
     detail_revision detail_when detail_categories detail_backend""".split()
 )
 
+CREATION_WAIT_S = 5.0  # how long another process that creates the database is waited for
+CREATION_POLL_S = 0.05
+
 
 def open_store(settings: Settings, *, database: Path | None = None) -> Store:
     """The store that the settings describe; of another database file where one is given.
 
     Raises:
         SettingsError: Its database would be a new one, and the server's start restores one.
+        StorageError: It cannot be opened, or is damaged.
     """
     if database is None:
         _require_restored(settings)
+    _require_content(database or settings.database)
     return Store(
         database or settings.database,
         previews_dir=settings.previews_dir,
@@ -84,6 +90,25 @@ def _require_restored(settings: Settings) -> None:
         f"NSFW_DATA_DIR={str(settings.data_dir)!r} has no database yet, and the server restores it "
         f"from {source} when it starts. Start the server once, then repeat the command."
     )
+
+
+def _require_content(database: Path) -> None:
+    """Refuse a file that was emptied: a new database in its place would have no users.
+
+    One that another process is creating has content in a moment.
+    """
+    ends_at = time.monotonic() + CREATION_WAIT_S
+    while _is_empty(database):
+        if time.monotonic() > ends_at:
+            raise StorageError(StorageErrorKind.CORRUPT, where=f"{database} is empty (0 bytes)")
+        time.sleep(CREATION_POLL_S)
+
+
+def _is_empty(database: Path) -> bool:
+    try:
+        return database.stat().st_size == 0
+    except OSError:  # it is missing, or cannot be read: the store reports it
+        return False
 
 
 def open_existing_store(settings: Settings) -> Store:

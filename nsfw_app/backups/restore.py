@@ -35,7 +35,7 @@ from nsfw_app.store.database_files import (
     foreign_code,
     read_facts,
     schema_differences,
-    upgrade_file,
+    upgrade_copy,
 )
 
 STAGING = "restore-"
@@ -73,7 +73,7 @@ def require_no_database(data_dir: Path) -> None:
 def restore(
     source: BinaryIO, data_dir: Path, *, previews_elsewhere: Path | None = None
 ) -> Restored:
-    """Verify a backup and put it into a data directory.
+    """Verify a backup and put it into a data directory. All users must sign in again.
 
     Args:
         source: The archive, decrypted.
@@ -142,7 +142,7 @@ def _compared(source: BinaryIO, handle: Callable[[ArchivedContent], ArchivedFile
 
 
 def verify_database(database: Path, manifest: Manifest) -> tuple[str, ...]:
-    """Check the database of a backup, and upgrade it to this version.
+    """Check the database of a backup, upgrade it to this version, and end its sessions.
 
     Returns:
         The migrations that were added.
@@ -171,7 +171,7 @@ def verify_database(database: Path, manifest: Manifest) -> tuple[str, ...]:
         raise BackupDamaged(
             f"The database of the backup has code of another program: {', '.join(foreign[:NAMED])}."
         )
-    upgrade_file(database)
+    upgrade_copy(database)
     if other := schema_differences(database):
         raise BackupDamaged(
             f"The database of the backup has a schema of another program: "

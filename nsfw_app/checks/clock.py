@@ -13,6 +13,8 @@ TOLERANCE = timedelta(minutes=1)
 def check_clock(store: Store, now: datetime) -> Iterator[Finding]:
     """A fault where decisions are in the future, as after a clock was set back.
 
+    A clock that is too fast is not found: no decision shows it.
+
     Leases, sessions, retention and estimates by time are wrong then.
 
     Args:

@@ -1,4 +1,4 @@
-"""Checks the free space of the disk of the data directory."""
+"""Checks the free space of the disks of the data directory and of snapshots."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,20 +11,28 @@ LEAST_BYTES = 200_000_000  # below it, uploads may fail soon
 LOW_BYTES = 1_000_000_000
 
 
-def check_disk(database: Path) -> Iterator[Finding]:
-    """A fault where almost nothing is free, a warning where little is.
+def check_disk(database: Path, snapshot_dir: Path | None = None) -> Iterator[Finding]:
+    """A fault where almost nothing is free on a disk, a warning where little is.
 
     Args:
-        database: The SQLite file. A backup needs as much free space as it has.
+        database: The SQLite file. A backup or snapshot needs as much free space as it has.
+        snapshot_dir: Where snapshots are written; None for nowhere. It may be on another disk.
+
+    Raises:
+        OSError: A directory cannot be read.
     """
-    free_bytes = shutil.disk_usage(database.parent).free
-    backup_bytes = database.stat().st_size
-    sentence = f"{free_bytes // 1_000_000} MB are free on the disk of {database.parent}."
+    copy_bytes = database.stat().st_size
+    yield from _check(database.parent, copy_bytes, "Uploads and decisions", "backup")
+    if snapshot_dir is not None:
+        yield from _check(snapshot_dir, copy_bytes, "Snapshots", "snapshot")
+
+
+def _check(directory: Path, copy_bytes: int, what_fails: str, copy: str) -> Iterator[Finding]:
+    free_bytes = shutil.disk_usage(directory).free
+    sentence = f"{free_bytes // 1_000_000} MB are free on the disk of {directory}."
     if free_bytes < LEAST_BYTES:
-        yield fault(NAME, f"{sentence} Uploads and decisions will fail.")
+        yield fault(NAME, f"{sentence} {what_fails} will fail.")
     elif free_bytes < LOW_BYTES:
         yield warning(NAME, sentence)
-    elif free_bytes < 2 * backup_bytes:
-        yield warning(
-            NAME, f"{sentence} A backup needs {backup_bytes // 1_000_000} MB for the time it takes."
-        )
+    elif free_bytes < 2 * copy_bytes:
+        yield warning(NAME, f"{sentence} A {copy} needs {copy_bytes // 1_000_000} MB.")

@@ -67,6 +67,10 @@ def restore(
     passphrase_file: Annotated[
         Path | None, typer.Option(help="The passphrase that can decrypt the file.")
     ] = None,
+    stop_webhooks: Annotated[
+        bool,
+        typer.Option("--stop-webhooks", help="Send no webhook messages from the restored data."),
+    ] = False,
 ) -> None:
     """Verify a backup and restore it into a directory without a database.
 
@@ -77,10 +81,12 @@ def restore(
     with _read(file) as source, _decrypted(source, identity_file, passphrase_file) as content:
         restored = restore_archive(content, chosen.data_dir)
     store = open_store(chosen)
-    store.sessions.end_of_everyone(actor=operator())
+    stopped = store.keys.stop_webhooks(actor=operator()) if stop_webhooks else 0
     details = {"version": restored.manifest.version, "created_at": restored.manifest.created_at}
     store.audit.add(operator(), AuditAction.RESTORE, file.name, **details)
     typer.echo(_restored_sentence(restored, chosen.data_dir))
+    if stop_webhooks:
+        typer.echo(f"{stopped} webhooks are stopped.")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""`check`: whether data, secrets, optimized models, disk, clock and snapshots are sound."""
+"""`check`: whether settings, data, secrets, models, disk, clock and snapshots are sound."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nsfw_app import settings
+from nsfw_app.accounts import Accounts
 from nsfw_app.bootstrap import open_existing_store, open_snapshots
 from nsfw_app.checks import (
     clock,
@@ -19,9 +20,12 @@ from nsfw_app.checks import (
     previews,
     secrets,
 )
+from nsfw_app.checks import settings as settings_check
 from nsfw_app.checks.finding import Finding, Severity, fault
 from nsfw_app.checks.previews import Depth
-from nsfw_app.errors import NSFWReviewError, StorageError, StorageErrorKind
+from nsfw_app.errors import NSFWReviewError, SettingsError, StorageError, StorageErrorKind
+from nsfw_app.settings import Settings
+from nsfw_app.store import Store
 
 UNCHECKED = 2  # exit status
 
@@ -34,12 +38,12 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check database, previews, secrets, optimized models, disk, clock and newest snapshot.
+    """Check settings, database, previews, secrets, models, disk, clock and newest snapshot.
 
     Exits with 0 without a fault (warnings are printed), 1 with one, 2 if it could not check.
     """
     result = _Result()
-    result.run(_checks(Depth.PIXELS if full else Depth.ENDS))
+    _check_all(result, Depth.PIXELS if full else Depth.ENDS)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:
@@ -59,11 +63,16 @@ class _Result:
     def run(self, checks: Mapping[str, Check]) -> None:
         """Run checks one after the other."""
         for name, check in checks.items():
-            self.checks.append(name)
             try:
                 self.findings += check()
+                self.checks.append(name)
             except (NSFWReviewError, OSError) as error:
-                self.unchecked[name] = str(error)
+                self.leave_out(name, error)
+
+    def leave_out(self, name: str, error: Exception) -> None:
+        """Record that a check could not look."""
+        self.checks.append(name)
+        self.unchecked[name] = str(error)
 
     @property
     def has_fault(self) -> bool:
@@ -80,31 +89,46 @@ def _print(result: _Result) -> None:
         typer.echo(f"No fault found in {', '.join(result.checks)}.")
 
 
-def _checks(depth: Depth) -> Mapping[str, Check]:
-    """The checks that this installation needs, by name.
+def _check_all(result: _Result, depth: Depth) -> None:
+    """Run the checks that this installation needs.
 
-    Raises:
-        Exit: The data cannot be opened. A damaged database is a fault of its check.
+    Without valid settings or a database that can be opened, the others are left out.
     """
     try:
         chosen = settings.load()
-        store, snapshots = open_existing_store(chosen), open_snapshots(chosen)
+    except SettingsError as error:
+        result.leave_out(settings_check.NAME, error)
+        return
+    try:
+        store = open_existing_store(chosen)
     except NSFWReviewError as error:
         if isinstance(error, StorageError) and error.reason is StorageErrorKind.CORRUPT:
             damaged = fault(database.NAME, str(error))
-            return {database.NAME: lambda: [damaged]}
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(UNCHECKED) from error
+            result.run({database.NAME: lambda: [damaged]})
+        else:
+            result.leave_out(database.NAME, error)
+        return
+    result.run(_checks(chosen, store, depth))
+
+
+def _checks(chosen: Settings, store: Store, depth: Depth) -> Mapping[str, Check]:
+    """The checks, by name."""
     checks: dict[str, Check] = {
+        settings_check.NAME: lambda: settings_check.check_settings(chosen, Accounts(store)),
         database.NAME: lambda: database.check_database(store, chosen.database),
         previews.NAME: lambda: previews.check_previews(store, depth=depth),
         secrets.NAME: lambda: secrets.check_secrets(store),
         optimized_models.NAME: lambda: optimized_models.check_optimized_models(
             chosen.artifacts_dir
         ),
-        disk.NAME: lambda: disk.check_disk(chosen.database),
+        disk.NAME: lambda: disk.check_disk(chosen.database, chosen.snapshot_dir),
         clock.NAME: lambda: clock.check_clock(store, datetime.now(UTC)),
     }
-    if snapshots is not None:
-        checks[newest_snapshot.NAME] = lambda: newest_snapshot.check_newest_snapshot(snapshots)
+    if chosen.snapshot_dir is not None:
+        checks[newest_snapshot.NAME] = lambda: _check_snapshots(chosen)
     return checks
+
+
+def _check_snapshots(chosen: Settings) -> Iterator[Finding]:
+    if (snapshots := open_snapshots(chosen)) is not None:
+        yield from newest_snapshot.check_newest_snapshot(snapshots)

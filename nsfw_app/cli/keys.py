@@ -60,7 +60,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
 
 @keys.command(name="restart-webhook")
 def restart_webhook(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
-    """Restart a webhook that was stopped because it responded 410 Gone."""
+    """Restart a webhook that responded 410 Gone, or was stopped at a restore."""
     open_store(settings.load()).keys.restart_webhook(name, actor=operator())
     typer.echo(f"The webhook of {name} is restarted. Earlier messages are not sent again.")
 
@@ -82,7 +82,8 @@ def _state(key: ApiKey) -> str:
         return f"expired {key.expires_at}"
     if key.webhook_gone_at:
         return (
-            f"active; webhook stopped {key.webhook_gone_at}: {key.webhook_url} responded 410 Gone. "
+            f"active; webhook stopped {key.webhook_gone_at}: {key.webhook_url} responded 410 Gone, "
+            "or was stopped at a restore. "
             f"Restart it with 'keys restart-webhook {key.name}'"
         )
     return f"active until {key.expires_at}" if key.expires_at else "active"

@@ -61,10 +61,20 @@ def enable(name: Name) -> None:
 
 
 @users.command(name="sign-out")
-def sign_out(name: Name) -> None:
-    """End all sessions of a user, who can sign in again."""
-    ended = open_store(settings.load()).sessions.end_all(name, actor=operator())
-    typer.echo(f"{ended} sessions of {name} ended.")
+def sign_out(
+    name: Annotated[str | None, typer.Argument(help="The user's name.")] = None,
+    all_users: Annotated[
+        bool, typer.Option("--all", help="End the sessions of all users.")
+    ] = False,
+) -> None:
+    """End all sessions of a user, or with --all of all users. They can sign in again."""
+    if all_users is (name is not None):
+        raise typer.BadParameter("Name a user, or use --all.")
+    sessions = open_store(settings.load()).sessions
+    if name is None:
+        typer.echo(f"{sessions.end_of_everyone(actor=operator())} sessions of all users ended.")
+    else:
+        typer.echo(f"{sessions.end_all(name, actor=operator())} sessions of {name} ended.")
 
 
 @users.command()

@@ -77,6 +77,15 @@ def find_local(model: str, *, revision: str) -> ModelFiles | None:
         return None
 
 
+def is_hub_id(model: str) -> bool:
+    """Whether a name can be that of a model on the hub."""
+    try:
+        huggingface_hub.hf_hub_url(model, "config.json")
+    except HFValidationError:
+        return False
+    return True
+
+
 def hub_problem(model: str, *, revision: str) -> str | None:
     """Why the hub cannot provide this model, after one request; None when it can.
 

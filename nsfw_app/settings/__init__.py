@@ -8,7 +8,9 @@
 - Each module defines the settings of one subject as a base class of `Settings`.
 """
 
+import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -31,6 +33,7 @@ from nsfw_app.system import usable_cpus
 
 DEFAULT_BATCH_SIZE = 8  # images; measured, no model is faster on a CPU with more
 MAX_POLICY_BYTES = 1_000_000  # longer than any real policy
+PREFIX = "NSFW_"
 MAX_PIXELS = 89_478_485  # Pillow's own default limit: a quarter GiB of 24-bit pixels
 
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -278,6 +281,22 @@ def environment(**chosen: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | chosen
 
 
+def unknown_variables() -> Mapping[str, str]:
+    """Variables of the environment that begin with `NSFW_` and are no settings.
+
+    Returns:
+        By their names, the setting with the most similar name; empty where none is similar.
+    """
+    known = {_variable(name) for name in Settings.model_fields}
+    unknown = sorted(
+        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+    return {
+        name: next(iter(difflib.get_close_matches(name.upper(), known, n=1)), "")
+        for name in unknown
+    }
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings.
 
@@ -299,6 +318,10 @@ def _sentence(error: Any) -> str:
     if not error["loc"]:
         return str(error["ctx"]["error"])
     name = str(error["loc"][0]).lower()
-    field = Settings.model_fields[name]
-    variable = field.validation_alias or f"NSFW_{name.upper()}"
-    return f"{variable}={error['input']!r}: {error['msg'].rstrip('.')}. {field.description}"
+    description = Settings.model_fields[name].description
+    return f"{_variable(name)}={error['input']!r}: {error['msg'].rstrip('.')}. {description}"
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return str(Settings.model_fields[name].validation_alias or f"{PREFIX}{name.upper()}")

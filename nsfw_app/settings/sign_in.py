@@ -159,9 +159,8 @@ class SignInSettings(NetworkSettings):
     @classmethod
     def _named_proxies(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
         for peer in peers:
-            if peer == ANY_PROXY:
+            if peer == ANY_PROXY or ip_network(peer).prefixlen == 0:
                 raise PydanticCustomError("peers", "Every peer could sign in as anyone")
-            ip_network(peer)
         return peers
 
     @field_validator("oidc_issuer")

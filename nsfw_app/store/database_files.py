@@ -12,9 +12,11 @@ from nsfw_app.errors import StorageError, StorageErrorKind
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.hub_changes import forget_all
 from nsfw_app.store.migrations import applied_steps, migrations, unknown_steps
+from nsfw_app.store.sessions import end_sessions
 from nsfw_app.store.sqlite_errors import storage_error
 
 COUNTED = ("images", "predictions", "decisions", "users", "api_keys", "audit")
+RESTORE = "restore"  # who ends the sessions, in the audit
 MAX_DAMAGES = 20  # lines of SQLite's check that are reported
 # Without SQLite's own tables, and those of Litestream, which replicates a database.
 SCHEMA = """
@@ -94,11 +96,12 @@ def damages(path: Path) -> list[str]:
     return found
 
 
-def upgrade_file(path: Path) -> None:
-    """Apply the migrations that a database lacks, and forget where its changes are saved.
+def upgrade_copy(path: Path) -> None:
+    """Apply the migrations that a copy of a database lacks, and forget what has ended since.
 
-    A copy is older than what its server has saved in a dataset repository since: it begins a
-    history of its own there.
+    - A copy is older than what its server has saved in a dataset repository since: it begins a
+      history of its own there.
+    - A session that was ended since would be valid again, so all of them end.
 
     Raises:
         DatabaseTooNew: A newer version has changed it.
@@ -107,6 +110,7 @@ def upgrade_file(path: Path) -> None:
     connections = Connections(path, journal_mode="delete")
     with connections.writing() as db:
         forget_all(db)
+        end_sessions(db, actor=RESTORE)
     connections.close()
 
 

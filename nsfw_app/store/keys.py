@@ -18,8 +18,8 @@ from nsfw_app.store.encryption import SecretCipher
 class ApiKey:
     """An API key with its scopes and its limit of requests per minute.
 
-    `webhook_gone_at` is when its webhook responded with 410 Gone. `last_used_at` is exact to a
-    minute; None before the first use.
+    `webhook_gone_at` is when its webhook responded with 410 Gone, or was stopped.
+    `last_used_at` is exact to a minute; None before the first use.
     """
 
     name: str
@@ -164,11 +164,28 @@ class ApiKeys:
             for name, at in times.items():
                 db.execute("update api_keys set last_used_at = ? where name = ?", (at, name))
 
+    def stop_webhooks(self, *, actor: str) -> int:
+        """Stop all webhooks: pending messages are given up, and no more are written.
+
+        Returns:
+            How many are stopped now.
+        """
+        with self._connections.writing() as db:
+            stopped = db.execute(
+                "update api_keys set webhook_gone_at = ? where webhook_url is not null "
+                "and webhook_gone_at is null and revoked_at is null returning name",
+                (now(),),
+            ).fetchall()
+            for row in stopped:
+                give_up_pending(db, row["name"], "The webhook was stopped.")
+                note(db, actor, AuditAction.KEY, row["name"], change="webhook stopped")
+            return len(stopped)
+
     def restart_webhook(self, name: str, *, actor: str) -> None:
-        """Resume messages to a webhook that had responded with 410 Gone.
+        """Resume messages to a webhook that had responded with 410 Gone, or was stopped.
 
         Raises:
-            AccountError: There is no such key, or its webhook is not gone.
+            AccountError: There is no such key, or its webhook is not stopped.
         """
         with self._connections.writing() as db:
             row = db.execute(

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sqlite_utils import Database
+
 from nsfw_app.errors import AccountError, SecretError
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, Durability, now
@@ -157,9 +159,7 @@ class Sessions:
     def end_of_everyone(self, *, actor: str) -> int:
         """Delete the sessions of all users; returns their number."""
         with self._connections.writing() as db:
-            rows = db.execute("delete from sessions returning owner").fetchall()
-            note(db, actor, AuditAction.USER, "all", sessions_ended=len(rows))
-            return len(rows)
+            return end_sessions(db, actor=actor)
 
     def set_last_seen(self, times: Mapping[str, str]) -> None:
         """Store when sessions were last seen, by the hash of their token."""
@@ -176,3 +176,11 @@ class Sessions:
         except SecretError as error:  # the sign-out of this page must not depend on it
             log.warning("The provider's session is not ended: %s", error)
             return None
+
+
+def end_sessions(db: Database, *, actor: str) -> int:
+    """Delete the sessions of all users, within an open transaction; returns their number."""
+    rows = db.execute("delete from sessions returning owner").fetchall()
+    if rows:
+        note(db, actor, AuditAction.USER, "all", sessions_ended=len(rows))
+    return len(rows)

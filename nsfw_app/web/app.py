@@ -84,7 +84,7 @@ def create_app(
         snapshot_status: The state of snapshots; None where none are written.
         hub_sync: What saves in a dataset repository, whose state is shown; None where nothing does.
     """
-    monitor = Monitor(engine, hub_sync)
+    monitor = Monitor(engine, hub_sync, snapshot_status=snapshot_status)
     gate = ClassifyGate(engine, monitor, concurrency=concurrency_limits(settings))
     uploads = Uploads(
         settings.uploads_dir.resolve(),

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from nsfw_app.errors import StorageError
 from nsfw_app.review.engine import Engine
+from nsfw_app.sync_status import SyncStatus
 
 if TYPE_CHECKING:
     from nsfw_app.hub_sync.schedule import HubSync  # imports pyarrow
@@ -103,6 +104,32 @@ class Gauges(Collector):
     def _disk(self) -> Iterator[Metric]:
         free = self._engine.usage.free_bytes()
         yield _gauge("nsfw_disk_free_bytes", "Free space of the disk with the database.", free)
+
+
+class SnapshotGauges(Collector):
+    """When the last snapshot was written, and whether the last attempt failed.
+
+    Args:
+        status: The state of snapshots.
+    """
+
+    def __init__(self, status: Callable[[], SyncStatus]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        status = self._status()
+        if status.last_success_at is not None:
+            yield _gauge(
+                "nsfw_snapshot_seconds_since_success",
+                "Seconds since the last snapshot was written.",
+                _age_s(status.last_success_at.isoformat()),
+            )
+        yield _gauge(
+            "nsfw_snapshot_failing",
+            "Whether the last attempt to write a snapshot failed.",
+            status.error is not None,
+        )
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -29,7 +29,7 @@ from nsfw_app.review.detail import DetailModel
 from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.sync_status import SyncStatus
-from nsfw_app.web.gauges import Gauges, HubSyncGauges
+from nsfw_app.web.gauges import Gauges, HubSyncGauges, SnapshotGauges
 from nsfw_app.web.http.forwarding import proxy_of
 from nsfw_app.web.http.request_state import caller_of
 from nsfw_app.web.request_log import log_request
@@ -47,9 +47,21 @@ OTHER_ROUTE = "page"  # label of Gradio's own routes and of requests rejected be
 
 
 class Monitor:
-    """Prometheus metrics of one application."""
+    """Prometheus metrics of one application.
 
-    def __init__(self, engine: Engine, hub_sync: "HubSync | None" = None) -> None:
+    Args:
+        engine: What is measured.
+        hub_sync: What saves in a dataset repository; None where nothing does.
+        snapshot_status: The state of snapshots; None where none are written.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        hub_sync: "HubSync | None" = None,
+        *,
+        snapshot_status: Callable[[], SyncStatus] | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "nsfw_http_requests",
@@ -88,6 +100,8 @@ class Monitor:
         self.registry.register(Gauges(engine))
         if hub_sync is not None:
             self.registry.register(HubSyncGauges(hub_sync))
+        if snapshot_status is not None:
+            self.registry.register(SnapshotGauges(snapshot_status))
         engine.observe_batches(self._record_batch)
 
     def record(self, review: Review) -> None:

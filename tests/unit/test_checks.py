@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from nsfw_app import bootstrap
 from nsfw_app.backups.snapshot_directory import SnapshotDirectory
 from nsfw_app.backups.snapshots import SnapshotWriter
 from nsfw_app.checks import clock, disk, optimized_models
@@ -21,7 +22,7 @@ from nsfw_app.checks.finding import Severity
 from nsfw_app.checks.previews import Depth, check_previews
 from nsfw_app.checks.secrets import check_secrets
 from nsfw_app.cli import main
-from nsfw_app.rules.permissions import Permission
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.keys import Webhook
@@ -74,7 +75,7 @@ def found(run: Run, *options: str, code: int) -> list[dict[str, Any]]:
 def test_a_sound_installation_has_no_fault(run: Run, filled: Store) -> None:
     """The names of the checks are printed, and the exit status is 0."""
     out, _ = run()
-    assert out.startswith("No fault found in database, previews, secrets, optimized models, disk")
+    assert out.startswith("No fault found in settings, database, previews, secrets, optimized mod")
     assert found(run, "--full", code=0) == []
 
 
@@ -111,6 +112,73 @@ def test_damaged_pages_are_a_fault(run: Run, filled: Store, tmp_path: Path) -> N
     findings = found(run, code=1)
     assert {each["check"] for each in findings} == {"database"}
     assert all(each["severity"] == "fault" for each in findings)
+
+
+def test_an_emptied_database_is_a_fault(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not replaced by a new one."""
+    monkeypatch.setattr(bootstrap, "CREATION_WAIT_S", 0)
+    (tmp_path / "review.db").touch()
+    (finding,) = found(run, code=1)
+    assert finding["check"] == "database"
+    assert "is empty (0 bytes): The database is damaged" in finding["message"]
+    assert (tmp_path / "review.db").stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"NSFW_HOST": "0.0.0.0"}, "NSFW_HOST='0.0.0.0' can be reached from other machines, but"),
+        ({"NSFW_MODEL": "/nonexistent/dir"}, "'/nonexistent/dir' is neither a directory nor a hub"),
+        (
+            {"NSFW_DETAIL_MODEL": "../missing"},
+            "NSFW_DETAIL_MODEL='../missing' cannot be loaded: '../missing' is neither",
+        ),
+        ({"NSFW_MODEL": "/"}, "holds no complete model"),
+    ],
+)
+def test_settings_with_which_nothing_works_are_faults(
+    variables: dict[str, str], message: str, run: Run, filled: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The server refuses them at its start, or has no model."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (finding,) = found(run, code=1)
+    assert (finding["check"], finding["severity"]) == ("settings", "fault")
+    assert message in finding["message"]
+
+
+def test_a_user_who_can_sign_in_allows_every_address(
+    run: Run, filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the server's start does."""
+    monkeypatch.setenv("NSFW_HOST", "0.0.0.0")
+    filled.users.add_user("ann", "hash", UserRole.ADMIN, actor="test")
+    assert found(run, code=0) == []
+
+
+def test_a_misspelled_setting_is_a_warning(
+    run: Run, filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no effect, which nothing else shows; the setting that may be meant is named."""
+    monkeypatch.setenv("NSFW_TRESHOLD", "0.5")
+    monkeypatch.setenv("NSFW_QQQQQQQQQQQQ", "1")
+    monkeypatch.setenv("NSFW_KEEP_DAYS", "10")
+    far, near = found(run, code=0)
+    assert (far["check"], far["severity"]) == ("settings", "warning")
+    assert far["message"] == "NSFW_QQQQQQQQQQQQ is not a setting and has no effect."
+    assert near["message"].endswith("has no effect. Is NSFW_THRESHOLD meant?")
+
+
+def test_a_hub_model_that_is_not_here_is_a_warning(
+    run: Run, filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start downloads it; the check asks no hub."""
+    monkeypatch.setenv("NSFW_MODEL", "owner/a-model-that-is-not-here")
+    (finding,) = found(run, code=0)
+    assert "downloads it when it starts" in finding["message"]
 
 
 def test_missing_previews_are_found(filled: Store) -> None:
@@ -190,6 +258,28 @@ def test_free_space_is_checked(
     assert [each.severity for each in findings] == severities
 
 
+def test_free_space_for_snapshots_is_checked(
+    run: Run, filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be on another disk than the data."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    monkeypatch.setenv("NSFW_SNAPSHOT_DIR", str(mount))
+    usage = type("Usage", (), {})
+    free = {tmp_path: 10**12, mount: 10**8}
+
+    def disk_usage(path: Path) -> object:
+        found = usage()
+        found.free = free[path]
+        return found
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", disk_usage)
+    findings = json.loads(run("--json", code=1)[0])["findings"]
+    (finding,) = [each for each in findings if each["check"] == disk.NAME]
+    assert finding["severity"] == "fault"
+    assert f"the disk of {mount}. Snapshots will fail." in finding["message"]
+
+
 def test_too_little_space_for_a_backup_is_a_warning(
     filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,8 +311,11 @@ def test_the_newest_snapshot_is_verified(
 ) -> None:
     """None yet is a warning, a damaged one a fault."""
     mount = tmp_path / "mount"
-    mount.mkdir()
     monkeypatch.setenv("NSFW_SNAPSHOT_DIR", str(mount))
+    missing = json.loads(run("--json", code=2)[0])
+    assert "cannot be used: No such file" in missing["unchecked"]["snapshots"]
+    assert "database" in missing["checks"]
+    mount.mkdir()
     (finding,) = found(run, code=0)
     assert "There is no snapshot" in finding["message"]
     SnapshotWriter(filled, SnapshotDirectory(mount), interval_s=1).stop()
@@ -238,9 +331,13 @@ def test_what_cannot_be_checked_has_its_own_status(
 ) -> None:
     """No database, which is not created; a wrong setting; a database of a newer version."""
     assert "has no database" in run(code=2)[1]
+    assert json.loads(run("--json", code=2)[0])["unchecked"].keys() == {"database"}
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("NSFW_PORT", "http")
     assert "NSFW_PORT" in run(code=2)[1]
+    result = json.loads(run("--json", code=2)[0])
+    assert (result["checks"], result["findings"]) == (["settings"], [])
+    assert result["unchecked"]["settings"].startswith("NSFW_PORT='http'")
 
 
 def test_a_check_that_fails_does_not_hide_the_others(

@@ -94,6 +94,20 @@ def test_a_user_is_added_changed_disabled_and_listed(run: Run, accounts: Account
     assert can_sign_in(accounts, "another password")
 
 
+def test_all_users_are_signed_out(run: Run, accounts: Accounts, store: Store) -> None:
+    """Every session ends at once; a name and --all exclude each other, and one is needed."""
+    for name in ("ann", "bob"):
+        accounts.add_user(name, PASSWORD, UserRole.REVIEWER, actor="test")
+    tokens = [accounts.sign_in(name, PASSWORD, address="test") for name in ("ann", "bob")]
+    assert "Name a user, or use --all." in run("users", "sign-out", code=2)
+    assert "Name a user, or use --all." in run("users", "sign-out", "ann", "--all", code=2)
+    assert all(accounts.session_caller(token) for token in tokens)
+    assert run("users", "sign-out", "--all") == "2 sessions of all users ended.\n"
+    assert [accounts.session_caller(token) for token in tokens] == [None, None]
+    last = list(store.audit.entries())[-1]
+    assert (last.subject, last.details) == ("all", {"sessions_ended": 2})
+
+
 def test_an_account_is_handed_over_to_single_sign_on(
     run: Run, accounts: Accounts, store: Store
 ) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from nsfw_app import bootstrap
 from nsfw_app.cli import main
 from nsfw_app.records import LogFilter
-from nsfw_app.rules.permissions import UserRole
+from nsfw_app.rules.permissions import Permission, UserRole
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.keys import Webhook
 from nsfw_app.store.sessions import Session
 from tests.support.sample_records import SHA256, add, add_image, answer
 
@@ -92,6 +94,22 @@ def test_sessions_end_with_a_restore(run: Run, store: Store, tmp_path: Path) -> 
     assert [user.name for user in restored.users.all()] == ["ann"]
     assert restored.sessions.end_of_everyone(actor="test") == 0
     assert store.sessions.end_of_everyone(actor="test") == 1
+
+
+def test_a_restore_can_stop_webhooks(run: Run, filled: Store, tmp_path: Path) -> None:
+    """A second server with the same data sends no messages then; without the option it does."""
+    filled.keys.add(
+        "uploads", "hash", [Permission.QUEUE], per_minute=9, expires_at=None, actor="test",
+        webhook=Webhook("https://example.com/hook", "whsec_AAAA"),
+    )  # fmt: skip
+    run("backup", str(tmp_path / "b.tar"))
+    restore = ["restore", str(tmp_path / "b.tar"), "--data-dir"]
+    run(*restore, str(tmp_path / "new"))
+    (key,) = opened(tmp_path / "new").keys.all()
+    assert key.webhook_gone_at is None
+    assert "1 webhooks are stopped" in run(*restore, str(tmp_path / "drill"), "--stop-webhooks")
+    (key,) = opened(tmp_path / "drill").keys.all()
+    assert key.webhook_gone_at is not None
 
 
 def test_a_backup_is_encrypted_for_a_key(run: Run, filled: Store, tmp_path: Path) -> None:
@@ -174,6 +192,17 @@ def test_a_directory_without_a_database_is_not_backed_up(run: Run, tmp_path: Pat
     """No empty database is created, as a mistyped NSFW_DATA_DIR would."""
     assert "has no database" in run("backup", str(tmp_path / "b.tar"), code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_emptied_database_is_not_backed_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty backup would replace good ones after a while."""
+    monkeypatch.setattr(bootstrap, "CREATION_WAIT_S", 0)
+    (tmp_path / "review.db").touch()
+    assert "review.db is empty (0 bytes)" in run("backup", str(tmp_path / "b.tar"), code=1)
+    assert not (tmp_path / "b.tar").exists()
+    assert (tmp_path / "review.db").stat().st_size == 0
 
 
 @pytest.mark.parametrize(

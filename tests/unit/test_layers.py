@@ -26,8 +26,8 @@ PACKAGE = "nsfw_app"
 # From the bottom up: a layer imports those before it, and itself where it is a package.
 LAYERS = """errors dataset_errors explain_errors private_files system sync_status records decision
 rules concurrency settings server_log concurrency_limits imaging models store rate_limits last_use
-single_sign_on accounts review evidence datasets hub_sync backups checks bootstrap web ui server cli
-__main__""".split()
+single_sign_on accounts sign_in review evidence datasets hub_sync backups checks bootstrap web ui
+server cli __main__""".split()
 # Layers within a package, from the bottom up; modules of one set may import each other.
 SUBLAYERS: Mapping[str, Sequence[frozenset[str]]] = {
     "web": [

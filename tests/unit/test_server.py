@@ -12,6 +12,7 @@ from nsfw_app.hub_sync.restoring import Restored
 from nsfw_app.rules.identities import Identity
 from nsfw_app.rules.permissions import UserRole
 from nsfw_app.settings import Settings, load
+from nsfw_app.sign_in import check_sign_in
 from nsfw_app.store import Store
 from nsfw_app.store.identities import NO_PASSWORD
 
@@ -36,7 +37,7 @@ SPACE = {
 
 def banner(chosen: Settings, accounts: Accounts, capsys: pytest.CaptureFixture[str]) -> str:
     """How users sign in, as the start prints it."""
-    server.check_sign_in(chosen, accounts)
+    check_sign_in(chosen, accounts)
     server.print_banner(chosen, accounts, port=1)
     (line,) = re.findall(r"^Users: (.*)$", capsys.readouterr().out, re.MULTILINE)
     return str(line)
@@ -56,11 +57,11 @@ def test_the_start_says_how_users_sign_in(store: Store, capsys: pytest.CaptureFi
 def test_users_without_a_way_to_sign_in_stop_the_start(store: Store) -> None:
     """Where the provider is not configured any more, the page is neither open nor closed to all."""
     with pytest.raises(SettingsError, match="no users, so anyone could use the page"):
-        server.check_sign_in(load(**EVERYWHERE), Accounts(store))
+        check_sign_in(load(**EVERYWHERE), Accounts(store))
     store.identities.sign_in(Identity("https://login.test", "1", "ann"), UserRole.ADMIN)
     for chosen in ({}, EVERYWHERE):
         with pytest.raises(SettingsError, match="neither is configured"):
-            server.check_sign_in(load(**chosen), Accounts(store))
+            check_sign_in(load(**chosen), Accounts(store))
 
 
 def test_a_lost_last_use_is_logged(

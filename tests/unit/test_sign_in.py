@@ -118,6 +118,8 @@ def test_a_proxy_is_header_address_and_roles(set_all: SetAll) -> None:
         ({**OIDC, **HEADER}, "exclude each other"),
         ({**HEADER, "NSFW_AUTH_HEADER_FROM": ""}, "NSFW_AUTH_HEADER_FROM is not set"),
         ({**HEADER, "NSFW_AUTH_HEADER_FROM": "*"}, "Every peer could sign in as anyone"),
+        ({**HEADER, "NSFW_AUTH_HEADER_FROM": "0.0.0.0/0"}, "Every peer could sign in as anyone"),
+        ({**HEADER, "NSFW_AUTH_HEADER_FROM": "::1,::/0"}, "Every peer could sign in as anyone"),
         ({**HEADER, "NSFW_AUTH_HEADER_FROM": "proxy.test"}, "proxy.test"),
         ({**HEADER, "NSFW_AUTH_HEADER": "Authorization"}, "no header that can name a user"),
         ({**HEADER, "NSFW_AUTH_HEADER": "a b"}, "no header that can name a user"),

@@ -16,7 +16,9 @@ from nsfw_app.backups.snapshots import SnapshotWriter
 from nsfw_app.bootstrap import open_snapshots, open_store
 from nsfw_app.errors import BackupError, SettingsError
 from nsfw_app.records import LogFilter
+from nsfw_app.rules.permissions import UserRole
 from nsfw_app.store import Store
+from nsfw_app.store.sessions import Session
 from tests.support.disks import small_disk
 from tests.support.sample_records import SHA256, add, add_image, answer
 
@@ -94,6 +96,22 @@ def test_an_empty_machine_gets_everything_back(
     assert store.previews.get(SHA256) == filled.previews.get(SHA256)
     assert (tmp_path / "new" / "review.db.key").read_bytes() == b"key"
     assert store.consistency.check() == []
+
+
+def test_sessions_end_with_a_restored_snapshot(
+    store: Store, mount: Path, tmp_path: Path, clock: Clock
+) -> None:
+    """One that was ended after the snapshot would be valid again; the audit has their number."""
+    store.users.add_user("ann", "hash", UserRole.ADMIN, actor="test")
+    store.sessions.add("token", Session("user:ann", "ann", ()), expires_at="9999")
+    writer_of(store, mount, clock).write_if_changed()
+    new = restored(mount, tmp_path / "new")
+    assert new is not None
+    assert store.sessions.find("token") is not None
+    assert new.sessions.find("token") is None
+    assert [user.name for user in new.users.all()] == ["ann"]
+    last = list(new.audit.entries())[-1]
+    assert (last.actor, last.subject, last.details) == ("restore", "all", {"sessions_ended": 1})
 
 
 def test_no_database_is_open_on_the_mount(filled: Store, mount: Path, clock: Clock) -> None:

@@ -193,6 +193,23 @@ def test_nothing_is_written_for_a_revoked_key(submitted: Submitted) -> None:
     assert submitted.messages(submitted.submit()) == []
 
 
+def test_stopped_webhooks_get_no_messages(submitted: Submitted) -> None:
+    """Neither pending nor later ones; a restart sends those that follow it."""
+    store = submitted.store
+    submitted.decide("ann", Label.NSFW)
+    assert store.deliveries.backlog().pending == 1
+    assert store.keys.stop_webhooks(actor="test") == 1
+    assert store.keys.stop_webhooks(actor="test") == 0
+    submitted.undo("ann")
+    assert store.deliveries.backlog().pending == 0
+    assert len(submitted.messages()) == 1
+    store.keys.restart_webhook("upload", actor="test")
+    submitted.decide("ann", Label.NSFW)
+    assert len(submitted.messages()) == 2
+    last = list(store.audit.entries())[-1]
+    assert (last.subject, last.details["change"]) == ("upload", "webhook restarted")
+
+
 def test_a_webhook_that_is_not_stopped_cannot_be_restarted(submitted: Submitted) -> None:
     """The command reports it instead of doing nothing."""
     with pytest.raises(AccountError, match="no key 'upload' whose webhook is stopped"):

@@ -5,7 +5,7 @@ import re
 import shutil
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -82,7 +82,7 @@ def upload(engine: Engine, red: int = WAITING) -> str:
 def test_every_metric_is_documented(store: Store) -> None:
     """The table in docs/monitoring.md has each metric of a server with both models, no other."""
     engine = detail_engine(store, FakeDetail())
-    monitor = Monitor(engine)
+    monitor = Monitor(engine, snapshot_status=lambda: Reported.status)
     table = (DOCS / "monitoring.md").read_text().partition("## Metrics")[2]
     documented = re.findall(r"^\| `(nsfw_\w+)` \|", table, re.MULTILINE)
     upload(engine)
@@ -92,6 +92,19 @@ def test_every_metric_is_documented(store: Store) -> None:
     found = re.findall(r"^# TYPE (nsfw_\w+) \w+$", text, re.MULTILINE)
     found = [name for name in found if not name.endswith("_created")]
     assert sorted(documented) == sorted(found)
+
+
+def test_snapshots_are_measured(engine: Engine) -> None:
+    """Before the first one there is no time; a failure keeps that of the last success."""
+    status = SyncStatus("/mnt", None, None, 0)
+    monitor = Monitor(engine, snapshot_status=lambda: status)
+    samples = scraped(monitor)
+    assert ("nsfw_snapshot_seconds_since_success",) not in samples
+    assert samples["nsfw_snapshot_failing",] == 0
+    status = SyncStatus("/mnt", datetime.now(UTC) - timedelta(hours=1), "The disk is full.", 0)
+    samples = scraped(monitor)
+    assert samples["nsfw_snapshot_seconds_since_success",] == pytest.approx(3_600, abs=60)
+    assert samples["nsfw_snapshot_failing",] == 1
 
 
 def test_storage_is_measured(

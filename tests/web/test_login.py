@@ -58,6 +58,21 @@ def test_over_https_the_cookie_is_secure(web_app: WebApp) -> None:
     assert "Secure" in client.post("/login", data=RIGHT).headers["set-cookie"]
 
 
+@pytest.mark.parametrize(
+    ("public_url", "secure"), [("https://x.test/a", True), ("HTTPS://x.test", True), ("", False)]
+)
+def test_a_page_with_a_public_https_address_has_secure_cookies(
+    public_url: str, secure: bool, engine: Engine, store: Store, tmp_path: Path
+) -> None:
+    """Also behind a proxy that does not forward the scheme."""
+    with open_app(engine, store, tmp_path, public_url=public_url) as web_app:
+        first = web_app.client.post("/login", data=RIGHT).headers["set-cookie"]
+        session = {"cookie": first.partition(";")[0]}
+        last = web_app.anonymous().post("/logout", headers=session, follow_redirects=False)
+    assert ("Secure" in first) is secure
+    assert ("Secure" in last.headers["set-cookie"]) is secure
+
+
 def test_the_sixth_attempt_is_limited(web_app: WebApp) -> None:
     """After five failures in a minute for a name and address: 429 with Retry-After."""
     statuses = [web_app.client.post("/login", data=WRONG).status_code for _ in range(5)]

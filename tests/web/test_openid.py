@@ -165,6 +165,21 @@ def test_the_callback_is_at_the_address_that_a_proxy_forwards(app: WebApp, idp: 
     assert client.post("/logout", headers=session).json() == {"location": "/queue/login"}
 
 
+def test_with_a_public_https_address_both_cookies_are_secure(idp: Provider, tmp_path: Path) -> None:
+    """Also behind a proxy that does not forward the scheme."""
+    public = "https://review.example.org"
+    roles = {"root": UserRole.ADMIN}
+    with open_app_in(tmp_path, roles=roles, public_url=public, **chosen(idp)) as (running, _):
+        away = running.client.get("/login/provider", follow_redirects=False)
+        brought = idp.consent(away.headers["location"], redirect_uri=f"{public}/login/callback")
+        state = {"cookie": away.headers["set-cookie"].partition(";")[0]}
+        done = running.client.get(
+            "/login/callback", params=brought, headers=state, follow_redirects=False
+        )
+    assert done.headers["location"] == "/"
+    assert all("; Secure" in response.headers["set-cookie"] for response in (away, done))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -638,6 +653,7 @@ def test_other_settings(idp: Provider, tmp_path: Path) -> None:
         ("flat", {"realm_access": "moderators"}, None),
     ]
     with open_app_in(tmp_path, roles={}, **configured) as (app, store):
+        app.client.base_url = "https://review.example.org"  # cookies are for HTTPS only
         for name, claims, role in cases:
             idp.person = person(name, **claims)
             back = "https://review.example.org/queue/login/callback"

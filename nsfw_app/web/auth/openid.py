@@ -22,7 +22,13 @@ from nsfw_app.errors import NotFound, NotSignedIn, NSFWReviewError
 from nsfw_app.settings import Settings
 from nsfw_app.web.auth.provider import Authorization, Provider
 from nsfw_app.web.auth.provider_threads import ProviderThreads
-from nsfw_app.web.auth.sign_in_page import SignInPage, page_url, signed_in, to_page
+from nsfw_app.web.auth.sign_in_page import (
+    SignInPage,
+    needs_https,
+    page_url,
+    signed_in,
+    to_page,
+)
 from nsfw_app.web.http.forwarding import client_address, root_path_of
 
 COOKIE = "nsfw_review_flow"
@@ -147,5 +153,5 @@ def _cookie(state: str, request: Request, settings: Settings) -> str:
     cookie = f"{COOKIE}={quote(state)}; Path={root_path_of(request)}/login; Max-Age={FLOW_S}; "
     if settings.on_space:
         return f"{cookie}HttpOnly; Secure; SameSite=None; Partitioned"
-    secure = "Secure; " if request.url.scheme == "https" else ""
+    secure = "Secure; " if needs_https(request, settings) else ""
     return f"{cookie}HttpOnly; {secure}SameSite=Lax"

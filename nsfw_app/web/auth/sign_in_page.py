@@ -4,6 +4,7 @@ import html
 from datetime import timedelta
 from pathlib import Path
 from string import Template
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -103,6 +104,14 @@ def page_url(request: Request, settings: Settings) -> str:
     return str(request.base_url).rstrip("/")
 
 
+def needs_https(request: Request, settings: Settings) -> bool:
+    """Whether cookies are for HTTPS only.
+
+    They are where the request or the page's public address is HTTPS: a proxy may not forward it.
+    """
+    return "https" in (request.url.scheme, urlsplit(page_url(request, settings)).scheme)
+
+
 def to_page(request: Request) -> RedirectResponse:
     """A redirect to the page."""
     return RedirectResponse(root_path_of(request) + "/", 303)
@@ -120,7 +129,7 @@ def signed_in(
     cookie = session_cookie(
         token,
         path=root_path_of(request) or "/",
-        secure=request.url.scheme == "https",
+        secure=needs_https(request, settings),
         framed=settings.on_space,
         lasts=lasts,
     )
