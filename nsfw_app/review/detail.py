@@ -87,7 +87,12 @@ class DetailModel:
 
     def wants(self, image: JudgedImage, policy: Policy) -> bool:
         """Whether it is asked about an image, by the action of the first model's score alone."""
-        score, incomplete = image.prediction.nsfw_score, image.info.incomplete
+        return self.wants_score(
+            image.prediction.nsfw_score, policy, incomplete=image.info.incomplete
+        )
+
+    def wants_score(self, score: float, policy: Policy, *, incomplete: bool = False) -> bool:
+        """Whether it is asked about an image with this score of the first model."""
         return self.when.includes(judge(score, policy, incomplete=incomplete).action)
 
     def prepare(self, frames: Sequence[Frame]) -> Sequence[Pixels]:

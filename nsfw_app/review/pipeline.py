@@ -15,7 +15,7 @@ from nsfw_app.imaging import decode, previews
 from nsfw_app.imaging.decode import Limits, MinSize
 from nsfw_app.models.categories import BY_CARD
 from nsfw_app.models.classifier import Classifier, Pixels, nsfw_score
-from nsfw_app.records import Background, ImageInfo, JudgedImage, Prediction
+from nsfw_app.records import Background, ImageInfo, JudgedImage, Policy, Prediction
 from nsfw_app.review.detail import DetailModel
 from nsfw_app.rules.detail import DetailWhen
 
@@ -76,6 +76,7 @@ def classify(
     min_longer: int = 0,
     preview_side: int = 0,
     detail: DetailModel | None = None,
+    policy: Policy | None = None,
 ) -> Classified:
     """Compute the prediction of the frame with the highest nsfw score.
 
@@ -83,7 +84,8 @@ def classify(
     used; otherwise the image is decoded again at higher or full resolution.
 
     The input of the detail model is prepared from the same pixels where it is always asked, where
-    the score left doubt, and where there are several frames; few other images need it.
+    the reduced scale has a score that it is asked about, and where there are several frames; few
+    other images need it.
 
     Args:
         file: The file.
@@ -92,6 +94,7 @@ def classify(
         min_longer: Minimum longer side of the first decoding, in pixels.
         preview_side: Pixels of the longer side of the rendered frame; 0 renders none.
         detail: The detail model; None where it is not asked.
+        policy: Decides whether it is asked; without one, it is taken to be.
 
     Raises:
         ImageError: The bytes are not an image within the limits.
@@ -99,7 +102,7 @@ def classify(
     """
     is_always_asked = detail is not None and detail.when is DetailWhen.ALWAYS
 
-    def prepare(min_size: MinSize | None, side: int, *, again: bool = False) -> _Prepared:
+    def prepare(min_size: MinSize | None, side: int, *, is_likely: bool) -> _Prepared:
         with classifier.cpu_slots.acquire():
             return _prepare(
                 file,
@@ -108,11 +111,15 @@ def classify(
                 min_size,
                 side,
                 detail=detail,
-                is_likely=again or is_always_asked,
+                is_likely=is_likely,
             )
 
     rules = () if is_always_asked else classifier.downscale_rules
-    prepared = prepare(MinSize(rules[0].min_side, min_longer) if rules else None, preview_side)
+    prepared = prepare(
+        MinSize(rules[0].min_side, min_longer) if rules else None,
+        preview_side,
+        is_likely=is_always_asked,
+    )
     info, rendered = prepared.info, prepared.rendered
     prediction, worst = _predict(classifier, prepared)
     while prepared.reduced:
@@ -123,7 +130,7 @@ def classify(
         prepared = prepare(
             MinSize(needed) if needed else None,
             preview_side if rendered is None else 0,
-            again=True,
+            is_likely=detail is not None and (policy is None or detail.wants_score(score, policy)),
         )
         rendered = rendered or prepared.rendered
         prediction, worst = _predict(classifier, prepared)

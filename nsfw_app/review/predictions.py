@@ -91,7 +91,7 @@ class Predictions:
         classified = (
             Classified(found)
             if found is not None
-            else self._compute(file, classifier, upload.retain)
+            else self._compute(file, classifier, upload.retain, policy)
         )
         image = self._with_detail(file, classified, policy)
         detailed = image.detail
@@ -110,7 +110,9 @@ class Predictions:
         image = replace(image, preview=preview)
         return catalog.record(image, upload, jpeg=renderings.preview(rendered), arrival=arrival)
 
-    def _compute(self, file: ImageFile, classifier: Classifier, retain: Retain) -> Classified:
+    def _compute(
+        self, file: ImageFile, classifier: Classifier, retain: Retain, policy: Policy
+    ) -> Classified:
         """The prediction, and what its decoding leaves; see `Classified`."""
         side = 0 if retain is Retain.SCORE else renderings.PREVIEW_SIDE
         return pipeline.classify(
@@ -121,6 +123,7 @@ class Predictions:
             min_longer=0 if retain is Retain.SUBMISSION else renderings.min_side(side),
             preview_side=side,
             detail=self._detail,
+            policy=policy,
         )
 
     def _with_detail(self, file: ImageFile, classified: Classified, policy: Policy) -> JudgedImage:

@@ -83,6 +83,7 @@ def classify(
         min_longer=renderings.min_side(side),
         preview_side=side,
         detail=detail,
+        policy=policy,
     )
     image, rendered = classified.image, classified.rendered
     if detail is not None and detail.wants(image, policy):

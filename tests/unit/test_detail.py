@@ -258,6 +258,26 @@ def test_a_large_jpeg_is_not_decoded_for_it_again(
     assert len(calls) == decodings
 
 
+@pytest.mark.parametrize(("review_from", "prepared"), [(0.2, 1), (0.9, 0)])
+def test_its_input_is_prepared_where_it_will_be_asked(
+    monkeypatch: pytest.MonkeyPatch, review_from: float, prepared: int
+) -> None:
+    """Not for every image that the first model needs at full scale: that takes as long as it."""
+    detail, calls = FakeDetail(), []
+    monkeypatch.setattr(detail, "prepare", lambda pixels: calls.append(1) or pixels)
+    model = detail_model(lambda: Loaded(detail))
+    data = image_bytes(WAITING, size=(2000, 1500), image_format="JPEG")
+    review_unstored(
+        data,
+        "a.jpg",
+        classifier=FakeClassifier(),
+        policy=Policy(0.95, review_from, 0.99),
+        limits=LIMITS,
+        detail=model,
+    )
+    assert len(calls) == prepared
+
+
 def test_a_scan_asks_it_too() -> None:
     """An image of which nothing is stored has the same result."""
     detail = detail_model(lambda: Loaded(FakeDetail()))
