@@ -37,6 +37,7 @@ from nsfw_app.store import Store
 
 SHARE = 0.05  # of the files that are flagged
 FLAGGED_EVERY = round(1 / SHARE)
+CANDIDATES = 3  # views for each flagged file: an enlarged one has another score
 BAND = (0.2, 0.8)
 MAX_WAITING = 64
 
@@ -80,7 +81,10 @@ def measure(
     else:
         paths = [path for path, score in zip(paths, scores, strict=True) if score < BAND[0]]
         count = max(1, round(SHARE / (1 - SHARE) * len(paths)))
-        for at, path in enumerate(_write(root / "flagged", _flagged(first, count, megapixels))):
+        likely = _write(root / "likely", _highest(first, CANDIDATES * count, megapixels))
+        scores = _run(root, likely, first, None, review_from=BAND[0])[1]
+        flagged_paths = [p for p, score in zip(likely, scores, strict=True) if score >= BAND[0]]
+        for at, path in enumerate(flagged_paths[:count]):
             paths.insert(FLAGGED_EVERY * at, path)
     found: dict[str, list[float]] = {"without": [], "with": []}
     cpu_ms: dict[str, list[float]] = {"without": [], "with": []}
@@ -116,7 +120,7 @@ def _write(directory: Path, files: Iterable[bytes]) -> list[Path]:
     return paths
 
 
-def _flagged(loaded: Loaded, count: int, megapixels: float) -> list[bytes]:
+def _highest(loaded: Loaded, count: int, megapixels: float) -> list[bytes]:
     """Files of the views with the highest scores."""
     classifier = loaded.classifier
     views = list(calibration_set.bundled_views())
