@@ -182,8 +182,8 @@ def is_complete(path: Path) -> bool:
         raise HubDataError(f"{path.name} cannot be read: {error}.") from error
 
 
-def merge(paths: Iterable[Path], previews: Mapping[str, int], target: Path) -> None:
-    """Write a file with the last state of each row in several files.
+def merge(paths: Sequence[Path], previews: Mapping[str, int], target: Path) -> None:
+    """Write a file with the last state of each row in several files; complete if the last one is.
 
     Args:
         paths: The files, those that were saved last first.
@@ -192,6 +192,8 @@ def merge(paths: Iterable[Path], previews: Mapping[str, int], target: Path) -> N
     """
     known: set[tuple[str, str]] = set()
     with _writer(target) as writer:
+        if not is_complete(paths[0]):
+            writer.add_key_value_metadata({INCOMPLETE_KEY: b"1"})
         for events in join.from_iterable(map(read, paths)):
             kept = []
             for event in events:

@@ -2,13 +2,12 @@
 
 - A batch that fails is saved again under the same path, so that it is in the repository once.
 - A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
-- What a roll-up read must still be there when it commits; otherwise it reads again. Files that are
-  saved during that do not matter.
+- What a roll-up read must still be there when it commits; otherwise it reads again. Changes are
+  saved between its steps, in the same thread, and never while it merges and commits.
 - After each save the files are listed: a server that was replaced by another one says so.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -49,7 +48,7 @@ class Saver:
         self._repository = repository
         self.instance = instance
         self.diverged = 0  # files that an earlier server saved after this one was restored
-        self._committing = threading.Lock()
+        self._is_started = False
         self._is_confirmed = False  # whether what was saved last is restored
         self._changes.start(repository.name, instance, previews=previews)
 
@@ -66,48 +65,48 @@ class Saver:
           one whose files were deleted: later ones alone cannot be restored.
         - One that was restored from the repository adds a file without rows, by which an earlier
           server learns that it was replaced.
+        - Of several servers of one name, the one that was started last goes on: where another one
+          was restored from the same files before, it begins another history.
 
         Raises:
             PublicRepository: The repository is public.
-            ServerReplaced: Another server was restored from the same files, and was first.
         """
-        files = layout.parse(self._repository.prepare().paths)
-        own = self._changes.current_writer()
-        latest = layout.latest_history(files, self.instance) or ""
-        is_behind = any(_is_ahead(each, own) for each in files)
-        is_later = own.batch == 0 and latest > own.history
-        history = self.instance, own.history
-        is_gone = own.batch > 0 and history not in {(each.instance, each.history) for each in files}
-        if is_behind or is_later or is_gone:
-            log.warning(
-                "%s has %s of '%s' than this database. All rows are saved again.",
-                self._repository.name,
-                "fewer files" if is_gone else "later files",
-                self.instance,
-            )
-            self._changes.begin_again(after=latest)
-        elif own.generation > 1 and not any(
-            each.writer == own.writer and each.last <= own.batch for each in files
-        ):
-            _retried(self._claim)
+        self._repository.prepare()
+        _retried(self._continue_history)
+        self._is_started = True
 
-    def _claim(self) -> None:
-        """Add a file without rows, unless another server did."""
+    def _continue_history(self) -> None:
         snapshot, own = self._repository.snapshot(), self._changes.current_writer()
-        try:
-            self._own_chain(snapshot)
-        except ServerReplaced as error:
-            raise ServerReplaced(
-                f"Another server was restored as '{self.instance}' at about the same time, and "
-                f"saves in {self._repository.name}. This one saves nothing there. Stop one of "
-                "them, or give it another NSFW_HUB_INSTANCE."
-            ) from error
+        files = layout.parse(snapshot.paths)
+        latest = layout.latest_history(files, self.instance) or ""
+        known = {(each.instance, each.history) for each in files}
+        if own.batch > 0 and (self.instance, own.history) not in known:
+            reason = "has no files of this database any more"
+        elif any(_is_ahead(each, own) for each in files) or (
+            own.batch == 0 and latest > own.history
+        ):
+            reason = "has later files than this database"
+        elif not self._is_started and (self._is_replaced(files, own) or _is_cut(files, own)):
+            reason = "has files of a server that was restored before this one was started"
+        else:
+            if own.generation > 1 and not any(each.writer == own.writer for each in files):
+                self._claim(own, parent=snapshot.commit)
+            return
+        log.warning(
+            "%s %s ('%s'). All rows are saved again.",
+            self._repository.name,
+            reason,
+            self.instance,
+        )
+        self._changes.begin_again(after=latest)
+
+    def _claim(self, own: HubWriter, *, parent: str) -> None:
+        """Add a file without rows, by which an earlier server learns that it was replaced."""
         batch = own.batch + 1
-        content = event_files.encode((), batch, is_complete=True)
         self._repository.commit(
             f"{self.instance}: restored",
-            added=(self._file(own, batch).path, content),
-            parent=snapshot.commit,
+            added=(self._file(own, batch).path, event_files.encode((), batch, is_complete=True)),
+            parent=parent,
         )
         self._changes.saved(own, batch, ())
 
@@ -132,8 +131,7 @@ class Saver:
             content = event_files.encode(changes, batch, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(changes)} rows"
             self._is_confirmed = False
-            with self._committing:
-                _retried(partial(self._repository.commit, message, added=(path, content)))
+            _retried(partial(self._repository.commit, message, added=(path, content)))
             self._changes.saved(writer, batch, changes)
             count += len(changes)
         if not self._is_confirmed:
@@ -144,19 +142,19 @@ class Saver:
     def _next(self) -> ChangeSet:
         return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
 
-    def roll_up(self, *, rewrite: bool, stopped: Callable[[], bool] = lambda: False) -> int:
-        """Roll up files; return how many commits that took. Changes may be saved concurrently.
+    def roll_up(self, *, rewrite: bool, go_on: Callable[[], bool] = lambda: True) -> int:
+        """Roll up files; return how many commits that took. Everything was saved before.
 
         Args:
             rewrite: Also write files again that have previews which were deleted since.
-            stopped: Whether to end before the next file.
+            go_on: Called between steps; may `save`, and returns whether to go on.
 
         Raises:
             PublicRepository: The repository is public now.
             ServerReplaced: Another server was restored from this one's files.
         """
         commits = 0
-        while _retried(lambda: self._roll_up_once(rewrite=rewrite, stopped=stopped)):
+        while _retried(lambda: self._roll_up_once(rewrite=rewrite, go_on=go_on)):
             commits += 1
         return commits
 
@@ -167,10 +165,9 @@ class Saver:
     def squash(self) -> None:
         """Delete the history of commits, and with it content that no file has any more.
 
-        No change is saved during that: the hub is not known to keep a commit that it gets then.
+        No change may be saved during that: the hub is not known to keep a commit that it gets then.
         """
-        with self._committing:
-            self._repository.squash()
+        self._repository.squash()
 
     def _own_chain(self, snapshot: Snapshot) -> Chain:
         """The files of this server's history.
@@ -179,31 +176,39 @@ class Saver:
             ServerReplaced: Another server was restored from them.
         """
         files, own = layout.parse(snapshot.paths), self._changes.current_writer()
-        chain = layout.chain(files, self.instance, own.history)
-        others = (each for each in (*chain.files, *chain.diverged) if each.writer != own.writer)
-        latest = layout.latest_history(files, self.instance) or ""
-        if latest > own.history or any(each.generation >= own.generation for each in others):
+        if self._is_replaced(files, own):
             raise ServerReplaced(
-                f"Another server was restored as '{self.instance}' and saves in "
+                f"Another server was started as '{self.instance}' and saves in "
                 f"{self._repository.name}. What this one saves is kept there, and is not "
-                "restored any more. Stop one of them, or give it another NSFW_HUB_INSTANCE."
+                "restored any more. Stop this one; or stop the other one, and start this one again."
             )
-        return chain
+        return layout.chain(files, self.instance, own.history)
 
-    def _roll_up_once(self, *, rewrite: bool, stopped: Callable[[], bool]) -> bool:
+    def _is_replaced(self, files: Sequence[BatchFile], own: HubWriter) -> bool:
+        """Whether another server began a later history, or was restored from this one's files."""
+        others = (
+            each
+            for each in files
+            if (each.instance, each.history) == (self.instance, own.history)
+            and each.writer != own.writer
+        )
+        latest = layout.latest_history(files, self.instance) or ""
+        return latest > own.history or any(each.generation >= own.generation for each in others)
+
+    def _roll_up_once(self, *, rewrite: bool, go_on: Callable[[], bool]) -> bool:
         snapshot = self._repository.snapshot()
         chain, own = self._own_chain(snapshot), self._changes.current_writer()
         self.diverged = len(chain.diverged)
         files = chain.files
-        obsolete = self._changes.obsolete()
         runs = layout.roll_ups(files)
         if not runs and rewrite:
+            obsolete = self._changes.obsolete()
             runs = [
                 [each]
                 for each in files
                 if any(each.first <= batch <= each.last for batch in obsolete)
             ]
-        if not runs or stopped():
+        if not runs:
             return False
         parts = runs[0]
         # Of the generation of its last part: the chain is found by generations.
@@ -211,15 +216,16 @@ class Saver:
         with ExitStack() as stack:
             paths = []
             for part in reversed(parts):
+                if not go_on():
+                    return False
                 downloaded = self._repository.downloaded(part.path, snapshot.commit)
                 paths.append(stack.enter_context(downloaded))
-                if stopped():
-                    return False
+            if self._changes.current_writer().writer != own.writer:
+                raise HubConflict("Another history began during a roll-up.")
             target = paths[0].with_name("whole.parquet")
+            obsolete = self._changes.obsolete()  # those of the same moment as the previews
             previews = self._changes.current_previews(whole.first, whole.last)
             event_files.merge(paths, previews, target)
-            if stopped():
-                return False
             _retried(lambda: self._replace(parts, whole, target))
         self._changes.rewritten(own, whole.first, whole.last, obsolete)
         return True
@@ -229,8 +235,10 @@ class Saver:
 
         Raises:
             HubConflict: They are not all there any more, or another commit came first.
+            ServerReplaced: Another server was restored from them meanwhile.
         """
         snapshot = self._repository.snapshot()  # changes were saved since the files were read
+        self._own_chain(snapshot)
         if not {part.path for part in parts} <= set(snapshot.paths):
             raise HubConflict(f"{self._repository.name} was changed during a roll-up. Try again.")
         self._repository.commit(
@@ -265,6 +273,16 @@ def _is_ahead(file: BatchFile, own: HubWriter) -> bool:
     """
     interrupted = file.first == file.last == own.batch + 1
     return file.writer == own.writer and file.last > own.batch and not interrupted
+
+
+def _is_cut(files: Sequence[BatchFile], own: HubWriter) -> bool:
+    """Whether an earlier server has rolled up batches of before and after the restore."""
+    return any(
+        (each.instance, each.history) == (own.instance, own.history)
+        and each.writer != own.writer
+        and each.first <= own.batch < each.last
+        for each in files
+    )
 
 
 def _retried(attempt: Callable[[], T]) -> T:

@@ -2,7 +2,8 @@
 
 - What fails stays noted and is tried again, at first after a minute, then less often, and not
   before the hub allows it.
-- Files are rolled up in another thread, which no save waits for; see `maintenance`.
+- Files are rolled up after a save, in the same thread; changes are saved meanwhile, see
+  `maintenance`.
 """
 
 import logging
@@ -62,13 +63,13 @@ class HubSync:
         self._thread: threading.Thread | None = None
         self._prepared = False
         self._failures_in_a_row = 0
+        self._tried_at = 0.0
+        self._wait_s: float = INTERVAL_S
         self.maintenance = Maintenance(
             saver,
             repository.name,
-            lock_file=lock_file.with_name(f"{lock_file.name}-maintenance"),
             clock=clock,
             now=now,
-            stopped=self._stopped,
         )
         self._pending: tuple[float, int] | None = None
         self._last_success_at: datetime | None = None
@@ -109,10 +110,9 @@ class HubSync:
             self._thread.join(SHUTDOWN_S)
             if self._thread.is_alive():
                 log.error("Not everything was saved in %s in time.", self._repository.name)
-        self.maintenance.join()
 
     def attempt(self) -> float:
-        """Save what changed; return in how many seconds to try again."""
+        """Save what changed, and do what is due; return in how many seconds to try again."""
         try:
             with process_lock(self._lock_file) as is_locked:
                 if is_locked:
@@ -128,12 +128,25 @@ class HubSync:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            wait = self.attempt()
-            self.maintenance.start()
-            self._stopped.wait(wait)
+            self._stopped.wait(self.attempt())
         self.attempt()
 
     def _attempt(self) -> float:
+        if self._save():
+            self.maintenance.run(self._go_on)
+        return self._wait_s
+
+    def _go_on(self) -> bool:
+        """Save what changed, if that is due; whether maintenance goes on."""
+        if self._stopped.is_set():
+            return False
+        if self._clock() >= self._tried_at + INTERVAL_S:
+            self._save()
+        return self._error is None
+
+    def _save(self) -> bool:
+        """Save what changed; whether that succeeded."""
+        self._tried_at = self._clock()
         try:
             if not self._prepared:
                 self._saver.prepare()
@@ -141,16 +154,19 @@ class HubSync:
             saved = self._saver.save()
         except PublicRepository as error:
             self._prepared = False  # nothing is sent until it is private again
-            return self._failed(error)
+            self._wait_s = self._failed(error)
+            return False
         except NSFWReviewError as error:
-            return self._failed(error)
+            self._wait_s = self._failed(error)
+            return False
         if saved:
             self.maintenance.count_batch()
         self._failures_in_a_row = 0
         self._error = self._pending = None
         self._is_replaced = False
         self._last_success_at = self._now()
-        return INTERVAL_S
+        self._wait_s = INTERVAL_S
+        return True
 
     def _failed(self, error: NSFWReviewError) -> float:
         self.failures += 1

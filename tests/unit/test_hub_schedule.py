@@ -1,16 +1,17 @@
 """When changes are saved, and what the status says about it."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nsfw_app.dataset_errors import HubFailed
 from nsfw_app.hub_sync import event_files, layout
 from nsfw_app.hub_sync.layout import parse
 from nsfw_app.hub_sync.process_lock import process_lock
+from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.schedule import INTERVAL_S, MAX_WAIT_S, HubSync
 from nsfw_app.store import Store
 from tests.support.fakes import FakeClassifier
@@ -129,7 +130,6 @@ def test_the_first_save_writes_the_card(sync: HubSync, hub: UploadHub, store: St
     """The card is there as soon as rows are, and commits are squashed once a day."""
     add(store)
     sync.attempt()
-    sync.maintenance.run()
     repository = hub.repositories[NAME]
     assert "2026-03-04 12:03 UTC" in repository.files["README.md"].decode()
     assert (repository.squashed, len(repository.commits)) == (1, 1)
@@ -145,7 +145,6 @@ def test_a_day_has_few_commits_and_files(
         clock.seconds = minute * 60
         add(store, 10 + minute)
         sync.attempt()
-        sync.maintenance.run()
     files = [(each.first, each.last) for each in data_files(hub)]
     assert files == [(1, 17), (18, 21), (22, 25)]
     repository = hub.repositories[NAME]
@@ -153,7 +152,6 @@ def test_a_day_has_few_commits_and_files(
     clock.seconds += 86_400
     add(store, 99)
     sync.attempt()
-    sync.maintenance.run()
     assert repository.squashed == 2
     assert len(repository.commits) == 1
 
@@ -259,7 +257,7 @@ def test_a_server_that_was_replaced_says_so_at_once(
         sync.attempt()
         status = sync.status
         assert status.error is not None
-        assert status.error.startswith("Another server was restored as 'main'")
+        assert status.error.startswith("Another server was started as 'main'")
         assert (status.replaced, status.pending, status.last_success_at) == (True, 0, START)
 
 
@@ -277,7 +275,6 @@ def test_a_failed_roll_up_leaves_everything_saved(
         clock.seconds = minute * 60
         requests = len(hub.requests)
         sync.attempt()
-        sync.maintenance.run()
         status = sync.status
         assert (status.error, status.pending, status.last_success_at) == (None, 0, clock.now())
         assert "status 500" in str(status.maintenance_error)
@@ -287,7 +284,7 @@ def test_a_failed_roll_up_leaves_everything_saved(
     assert (sync.failures, sync.maintenance.failures) == (0, 3)
     hub.statuses.clear()
     clock.seconds = 105 * 60
-    sync.maintenance.run()
+    sync.attempt()
     assert sync.status.maintenance_error is None
     assert hub.repositories[NAME].squashed == 1
 
@@ -297,14 +294,13 @@ def test_a_roll_up_waits_for_a_rate_limit(
 ) -> None:
     """It is not tried again before the hub allows it."""
     add(store)
-    sync.attempt()
     hub.statuses["/super-squash/"] = 429
     hub.headers["Retry-After"] = "3600"
-    sync.maintenance.run()
+    assert sync.attempt() == INTERVAL_S
     hub.statuses.clear()
     for seconds, squashed in ((3_599, 0), (3_600, 1)):
         clock.seconds = seconds
-        sync.maintenance.run()
+        sync.attempt()
         assert hub.repositories[NAME].squashed == squashed
 
 
@@ -315,50 +311,108 @@ def test_an_unexpected_error_of_a_roll_up_is_reported(
     monkeypatch.setattr(layout, "roll_ups", lambda _: [][0])
     add(store)
     sync.attempt()
-    sync.maintenance.run()
     assert sync.status.maintenance_error == "IndexError; the log has more."
     assert sync.status.error is None
 
 
+@pytest.fixture
+def due(sync: HubSync, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three files of a batch each, which the next save rolls up; maintenance ended at the first."""
+    monkeypatch.setattr("nsfw_app.hub_sync.maintenance.BATCHES_TO_ROLL_UP", 3)
+    monkeypatch.setattr(layout, "LEVELS", ((3, 3), (9, 3), (27, 3)))
+    for minute, red in enumerate((10, 20, 30)):
+        clock.seconds = 60 * minute
+        add(store, red)
+        sync.attempt()
+
+
+def before_each_download(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something each time before a file is downloaded for a roll-up."""
+    original = HubRepository.downloaded
+
+    def downloaded(*args: Any) -> Any:
+        act()
+        return original(*args)
+
+    monkeypatch.setattr(HubRepository, "downloaded", downloaded)
+
+
 def test_changes_are_saved_during_a_roll_up(
+    due: None,
     sync: HubSync,
     hub: UploadHub,
     store: Store,
+    clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Each minute; the server also ends during it, and saves the last changes."""
-    monkeypatch.setattr("nsfw_app.hub_sync.schedule.INTERVAL_S", 0.05)
-    monkeypatch.setattr("nsfw_app.hub_sync.maintenance.STOP_S", 0.1)
-    monkeypatch.setattr(layout, "LEVELS", ((2, 2), (4, 2), (8, 2)))
-    for red in (10, 20):
-        add(store, red)
-        sync.attempt()
-    hub.held["/resolve/"] = threading.Event()
-    sync.start()
-    try:
-        wait_for(lambda: any("/resolve/" in each for each in hub.requests))
-        add(store, 30)
-        wait_for(lambda: len(data_files(hub)) == 3)
-        add(store, 40)
-        started = time.monotonic()
-        sync.close()
-        assert time.monotonic() - started < 10
-    finally:
-        hub.held["/resolve/"].set()
-    assert store.hub_changes.pending() == 0
-    assert (sync.status.error, sync.status.maintenance_error) == (None, None)
-    hub.held.clear()
+    """Each minute, and all is restored."""
+    reds = iter((100, 110, 120))
+    saved = []
+
+    def minute() -> None:
+        saved.append(len(data_files(hub)))
+        if red := next(reds, None):
+            clock.seconds += 60
+            add(store, red)
+
+    before_each_download(monkeypatch, minute)
+    add(store, 40)
+    sync.attempt()
+    assert saved[:4] == [4, 5, 6, 7]
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 4), (5, 7)]
+    assert (sync.status.error, sync.status.maintenance_error, sync.status.pending) == (
+        None,
+        None,
+        0,
+    )
     restored(tmp_path / "second")
     assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something holds, at most for half a minute."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def test_a_roll_up_ends_with_the_server(
+    due: None, sync: HubSync, hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next file, so that the last changes are saved in time."""
+    before_each_download(monkeypatch, sync.close)
+    add(store, 40)
+    sync.attempt()
+    assert len(data_files(hub)) == 4
+    add(store, 50)
+    sync.attempt()
+    assert (len(data_files(hub)), sync.status.pending) == (5, 0)
+    assert sync.status.maintenance_error is None
+
+
+def test_nothing_is_rolled_up_after_a_save_that_failed(
+    due: None,
+    sync: HubSync,
+    hub: UploadHub,
+    store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A commit whose response was lost is made again: no roll-up may have read the first one."""
+    commit = HubRepository.commit
+
+    def lost(*args: Any, **named: Any) -> None:
+        commit(*args, **named)
+        raise HubFailed("The connection ended.")
+
+    add(store, 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(HubRepository, "commit", lost)
+        sync.attempt()
+    assert [(each.first, each.last) for each in data_files(hub)] == [(n, n) for n in range(1, 5)]
+    add(store, 50)
+    clock.seconds += 60
+    sync.attempt()
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 4)]
+    found = restored(tmp_path / "second")
+    assert found is not None
+    assert found.diverged == 0
+    assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
 def test_an_error_of_any_kind_is_reported(

@@ -431,9 +431,9 @@ def test_a_roll_up_stops_between_files(small_levels: None, hub: UploadHub, store
     for red in REDS[:3]:
         upload(engine, red)
         saver.save()
-    asked = iter((False, True))
+    going = iter((True, False))
     requests = len(hub.requests)
-    assert saver.roll_up(rewrite=False, stopped=lambda: next(asked)) == 0
+    assert saver.roll_up(rewrite=False, go_on=lambda: next(going)) == 0
     assert sum(each.startswith("GET /datasets/") for each in hub.requests[requests:]) == 1
     assert len(data_files(hub)) == 3
 
@@ -462,6 +462,38 @@ def test_deleted_previews_leave_the_repository(
     assert [each.first for each in parse(changed)] == [1]
     saved = [row["row"] for row in rows(hub) if row["image_sha256"] == reviews[1].sha256]
     assert not any("placeholder" in row for row in saved)
+
+
+def test_a_preview_that_is_deleted_during_a_roll_up_leaves_the_repository(
+    hub: UploadHub, store: Store
+) -> None:
+    """Another one of the same file, which was to be written again already."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    reviews = [upload(engine, red) for red in REDS[:3]]
+    saver.save()
+    store.purges.purge(reviews[0].sha256, actor="root")
+    saver.save()
+
+    def go_on() -> bool:
+        if store.previews.has(reviews[1].sha256):
+            store.purges.purge(reviews[1].sha256, actor="root")
+            saver.save()
+        return True
+
+    saver.roll_up(rewrite=True, go_on=go_on)
+    kept = [row["image_sha256"] for row in rows(hub) if row["preview"] is not None]
+    assert kept == [reviews[2].sha256]
+    assert store.hub_changes.obsolete() == []
+
+
+def test_an_incomplete_file_stays_incomplete(tmp_path: Path) -> None:
+    """A file that is written again, because previews were deleted, says what it said before."""
+    for is_complete in (True, False):
+        part, target = tmp_path / f"{is_complete}.parquet", tmp_path / "whole.parquet"
+        part.write_bytes(event_files.encode((), 1, is_complete=is_complete))
+        event_files.merge([part], {}, target)
+        assert event_files.is_complete(target) is is_complete
 
 
 def _preview_of(image_sha256: str, row: dict[str, object]) -> bool:
@@ -543,7 +575,7 @@ def test_a_server_that_was_replaced_says_so(
     new_saver(second).save()
     upload(engine, 150)
     for attempt in (old.save, old.save, partial(old.roll_up, rewrite=True)):
-        with pytest.raises(ServerReplaced, match="Another server was restored as 'main'"):
+        with pytest.raises(ServerReplaced, match="Another server was started as 'main'"):
             attempt()
     assert old.pending == 0
     new = new_saver(second)
@@ -581,10 +613,10 @@ def test_a_restored_server_is_known_before_its_first_change(
     ).num_rows == len(rows(hub))
 
 
-def test_one_of_two_that_are_restored_at_once_goes_on(
+def test_of_two_that_are_restored_at_once_the_last_goes_on(
     hub: UploadHub, store: Store, tmp_path: Path
 ) -> None:
-    """The other one says so, and saves nothing that would contradict it."""
+    """The first one says so with its next save."""
     upload(open_engine(store, FakeClassifier()), 128)
     new_saver(store).save()
     savers = []
@@ -592,21 +624,72 @@ def test_one_of_two_that_are_restored_at_once_goes_on(
         restored(tmp_path / name)
         upload(open_engine(open_store(tmp_path / name), FakeClassifier()), red)
         savers.append(new_saver(open_store(tmp_path / name)))
-    first, other = savers
+    first, last = savers
     hub.before_commit.append(lambda _: first.prepare())
-    for _ in range(2):
-        with pytest.raises(ServerReplaced, match="at about the same time"):
-            other.prepare()
-    first.save()
-    assert other.pending > 0
+    last.prepare()
+    last.save()
+    with pytest.raises(ServerReplaced):
+        first.save()
     restored(tmp_path / "fourth")
-    assert contents(open_store(tmp_path / "fourth")) == contents(open_store(tmp_path / "second"))
+    assert contents(open_store(tmp_path / "fourth")) == contents(open_store(tmp_path / "third"))
+
+
+def test_a_replaced_server_that_is_started_again_goes_on(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """A second server was only tried: the first one, with its disk, saves all of its rows again."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    old = new_saver(store)
+    old.save()
+    restored(tmp_path / "second")
+    second = new_saver(open_store(tmp_path / "second"))
+    second.prepare()
+    upload(open_engine(store, FakeClassifier()), 140)
+    with pytest.raises(ServerReplaced):
+        old.save()
+    again = new_saver(open_store(tmp_path / "first"))
+    again.prepare()
+    again.save()
+    upload(open_engine(open_store(tmp_path / "second"), FakeClassifier()), 150)
+    with pytest.raises(ServerReplaced):
+        second.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(store)
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_roll_up_of_a_replaced_server_destroys_nothing(
+    claimed: bool, small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Also where it commits between the restore of the later server and the start of its page."""
+    engine = open_engine(store, FakeClassifier())
+    old = new_saver(store)
+    for red in REDS[:2]:
+        review = upload(engine, red)
+        engine.decide(answer_to(review, f"n{red}", Label.NSFW), person("ann"))
+        old.save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    upload(engine, REDS[2])
+    old.save()
+    if claimed:  # while the earlier one downloads
+        hub.before_commit.append(lambda _: new.prepare())
+        with pytest.raises(ServerReplaced):
+            old.roll_up(rewrite=False)
+    else:
+        assert old.roll_up(rewrite=False) == 1
+        new.prepare()
+    upload(open_engine(second, FakeClassifier()), 200)
+    new.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
 
 
 def test_a_lost_response_to_a_restored_server_adds_one_file(
     hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next attempt writes it again, under the same path."""
+    """The next save writes it again, under the same path."""
     upload(open_engine(store, FakeClassifier()), 128)
     new_saver(store).save()
     restored(tmp_path / "second")
@@ -619,7 +702,9 @@ def test_a_lost_response_to_a_restored_server_adds_one_file(
     saver.prepare()
     upload(open_engine(second, FakeClassifier()), 140)
     saver.save()
-    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2), (3, 2)]
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2)]
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
 
 
 def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store: Store) -> None:
@@ -884,7 +969,7 @@ def test_a_database_of_an_earlier_state_begins_a_history(
     again.save()
     assert restored(tmp_path / "third").diverged == 0
     assert contents(open_store(tmp_path / "third")) == contents(earlier)
-    with pytest.raises(HubDataError, match="Another server was restored as 'main'"):
+    with pytest.raises(HubDataError, match="Another server was started as 'main'"):
         saver.roll_up(rewrite=True)
 
 
