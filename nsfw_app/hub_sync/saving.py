@@ -235,7 +235,7 @@ class Saver:
 
         Raises:
             HubConflict: They are not all there any more, or another commit came first.
-            ServerReplaced: Another server was restored from them meanwhile.
+            ServerReplaced: Another server was restored from them since.
         """
         snapshot = self._repository.snapshot()  # changes were saved since the files were read
         self._own_chain(snapshot)

@@ -2,8 +2,8 @@
 
 - What fails stays noted and is tried again, at first after a minute, then less often, and not
   before the hub allows it.
-- Files are rolled up after a save, in the same thread; changes are saved meanwhile, see
-  `maintenance`.
+- Files are rolled up after a save, in the same thread; changes are saved between its steps,
+  see `maintenance`.
 """
 
 import logging
