@@ -118,6 +118,17 @@ def chain(files: Iterable[BatchFile], instance: str, history: str) -> Chain:
     return Chain(ordered, tuple(sorted(set(known) - set(ordered))))
 
 
+def covers(files: Iterable[BatchFile], instance: str, history: str, last: int) -> bool:
+    """Whether files of a history have its batches up to one, and no later ones with them."""
+    upto = [each for each in files if each.last <= last]
+    expected = 1
+    for file in chain(upto, instance, history).files:
+        if file.first != expected:
+            return False
+        expected = file.last + 1
+    return expected == last + 1
+
+
 def roll_ups(files: Sequence[BatchFile]) -> list[list[BatchFile]]:
     """Runs of files in a chain that are rolled up into one each; the first level that has some."""
     for level, (_, count) in enumerate(LEVELS):

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 BATCHES_TO_ROLL_UP = 60
 DAY_S = 86_400
+REST_S = 1_800  # after which the rest is done, where one attempt is not enough
 FIRST_WAIT_S = 900  # after an attempt that failed
 MAX_WAIT_S = 6 * 3_600
 
@@ -82,8 +83,11 @@ class Maintenance:
 
     def _attempt(self, go_on: Callable[[], bool]) -> None:
         moment, batches, daily = self._clock(), self._batches, self._is_daily()
-        commits = self._saver.roll_up(rewrite=daily, go_on=go_on)
+        is_done = self._saver.roll_up(rewrite=daily, go_on=go_on)
         if not go_on():
+            return
+        if not is_done:
+            self._retry_at = moment + REST_S
             return
         self._saver.write_card(self._now().strftime("%Y-%m-%d %H:%M UTC"))
         if daily:
@@ -94,7 +98,6 @@ class Maintenance:
         self._batches -= batches
         self._failures_in_a_row = 0
         self.error = None
-        log.debug("Files were rolled up in %d commits.", commits)
         if self._saver.diverged:
             log.warning(
                 "%d files in %s are not part of this server's log: another server saved them as "

@@ -1,10 +1,12 @@
 """Saves what changed, one commit with one file for each batch, and rolls up files of earlier ones.
 
-- A batch that fails is saved again under the same path, so that it is in the repository once.
+- A batch is committed after the commit that was listed last, and listed before its changes are
+  forgotten. Where the response to a commit was lost, the next batch has the same rows again: of a
+  row that is in several files the last one counts.
 - A roll-up deletes its parts and adds their successor in one commit: readers find each row once.
 - What a roll-up read must still be there when it commits; otherwise it reads again. Changes are
   saved between its steps, in the same thread, and never while it merges and commits.
-- After each save the files are listed: a server that was replaced by another one says so.
+- A server that was replaced by another one learns it from the same list.
 """
 
 import logging
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 MAX_ROWS = 20_000  # of a file that one commit adds
 MAX_PREVIEW_BYTES = 100_000_000
+MAX_COMMITS = 30  # at once: the hub allows about two a minute, and saves need some
 ATTEMPTS = 5  # of several servers that commit at the same time, one succeeds each time
 
 
@@ -49,7 +52,7 @@ class Saver:
         self.instance = instance
         self.diverged = 0  # files that an earlier server saved after this one was restored
         self._is_started = False
-        self._is_confirmed = False  # whether what was saved last is restored
+        self._listed: Snapshot | None = None  # what was listed last; None where it may be outdated
         self._changes.start(repository.name, instance, previews=previews)
 
     @property
@@ -62,7 +65,7 @@ class Saver:
 
         - A database that went back to an earlier state, such as one that Litestream restored,
           begins another history: the files that it saved after that state have other rows. So does
-          one whose files were deleted: later ones alone cannot be restored.
+          one of which files are missing: the others alone cannot be restored.
         - One that was restored from the repository adds a file without rows, by which an earlier
           server learns that it was replaced.
         - Of several servers of one name, the one that was started last goes on: where another one
@@ -71,23 +74,23 @@ class Saver:
         Raises:
             PublicRepository: The repository is public.
         """
+        is_first, self._is_started = not self._is_started, True  # the start counts, not its success
         self._repository.prepare()
-        _retried(self._continue_history)
-        self._is_started = True
+        _retried(partial(self._continue_history, is_first=is_first))
 
-    def _continue_history(self) -> None:
+    def _continue_history(self, *, is_first: bool) -> None:
         snapshot, own = self._repository.snapshot(), self._changes.current_writer()
         files = layout.parse(snapshot.paths)
         latest = layout.latest_history(files, self.instance) or ""
-        known = {(each.instance, each.history) for each in files}
-        if own.batch > 0 and (self.instance, own.history) not in known:
-            reason = "has no files of this database any more"
-        elif any(_is_ahead(each, own) for each in files) or (
-            own.batch == 0 and latest > own.history
-        ):
+        is_later = own.batch == 0 and latest > own.history
+        if any(_is_ahead(each, own) for each in files) or is_later:
             reason = "has later files than this database"
-        elif not self._is_started and (self._is_replaced(files, own) or _is_cut(files, own)):
+        elif self._is_replaced(files, own):
+            if not is_first:
+                return  # `save` says so
             reason = "has files of a server that was restored before this one was started"
+        elif not layout.covers(files, self.instance, own.history, own.batch):
+            reason = "lacks files of this database"
         else:
             if own.generation > 1 and not any(each.writer == own.writer for each in files):
                 self._claim(own, parent=snapshot.commit)
@@ -123,40 +126,67 @@ class Saver:
             ServerReplaced: Another server was restored from this one's files. Changes are saved,
                 and are not restored.
         """
-        count = 0
-        while changes := (noted := self._next()).changes:
+        count = conflicts = 0
+        while (noted := self._next()).changes:
             writer = noted.writer or self._changes.current_writer()
-            batch = writer.batch + 1
-            path = self._file(writer, batch).path
-            content = event_files.encode(changes, batch, is_complete=noted.is_complete)
-            message = f"{self.instance}: {len(changes)} rows"
-            self._is_confirmed = False
-            _retried(partial(self._repository.commit, message, added=(path, content)))
-            self._changes.saved(writer, batch, changes)
-            count += len(changes)
-        if not self._is_confirmed:
-            self._own_chain(self._repository.snapshot())
-            self._is_confirmed = True
+            file = self._file(writer, writer.batch + 1)
+            snapshot = self._listed or self._repository.snapshot()
+            self._listed = None
+            if file.path in snapshot.paths:  # the response to its commit was lost
+                self._changes.skip_batch(writer)
+                self._listed = snapshot
+                continue
+            content = event_files.encode(noted.changes, file.first, is_complete=noted.is_complete)
+            message = f"{self.instance}: {len(noted.changes)} rows"
+            try:
+                self._repository.commit(message, added=(file.path, content), parent=snapshot.commit)
+            except HubConflict:  # of another server, or of one of ours whose response was lost
+                conflicts += 1
+                if conflicts == ATTEMPTS:
+                    raise
+                continue
+            listed = self._repository.snapshot()
+            if file.path not in listed.paths:
+                raise HubConflict(f"{self._repository.name} lost a commit. It is made again.")
+            self._changes.saved(writer, file.first, noted.changes)
+            self._listed = listed
+            count += len(noted.changes)
+            if noted.is_complete:
+                break
+        if self._listed is not None:
+            self._own_chain(self._listed)
         return count
 
     def _next(self) -> ChangeSet:
         return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
 
-    def roll_up(self, *, rewrite: bool, go_on: Callable[[], bool] = lambda: True) -> int:
-        """Roll up files; return how many commits that took. Everything was saved before.
+    def roll_up(self, *, rewrite: bool, go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Roll up files. Everything was saved before.
 
         Args:
             rewrite: Also write files again that have previews which were deleted since.
             go_on: Called between steps; may `save`, and returns whether to go on.
 
+        Returns:
+            Whether nothing is left to do; not more than `MAX_COMMITS` are made at once.
+
         Raises:
             PublicRepository: The repository is public now.
             ServerReplaced: Another server was restored from this one's files.
         """
+        for _ in range(MAX_COMMITS):
+            if not _retried(partial(self._roll_up_next, go_on)):
+                break
+        else:
+            return False
+        if not rewrite:
+            return True
         commits = 0
-        while _retried(lambda: self._roll_up_once(rewrite=rewrite, go_on=go_on)):
-            commits += 1
-        return commits
+        for batch in self._changes.obsolete():
+            if commits == MAX_COMMITS:
+                return False
+            commits += _retried(partial(self._rewrite, batch, go_on))
+        return True
 
     def write_card(self, moment: str) -> None:
         """Bring this server's line of the dataset card up to date."""
@@ -167,6 +197,7 @@ class Saver:
 
         No change may be saved during that: the hub is not known to keep a commit that it gets then.
         """
+        self._listed = None
         self._repository.squash()
 
     def _own_chain(self, snapshot: Snapshot) -> Chain:
@@ -195,22 +226,27 @@ class Saver:
         latest = layout.latest_history(files, self.instance) or ""
         return latest > own.history or any(each.generation >= own.generation for each in others)
 
-    def _roll_up_once(self, *, rewrite: bool, go_on: Callable[[], bool]) -> bool:
+    def _roll_up_next(self, go_on: Callable[[], bool]) -> bool:
+        """Roll up the first run of files that is due; whether there was one."""
         snapshot = self._repository.snapshot()
-        chain, own = self._own_chain(snapshot), self._changes.current_writer()
+        chain = self._own_chain(snapshot)
         self.diverged = len(chain.diverged)
-        files = chain.files
-        runs = layout.roll_ups(files)
-        if not runs and rewrite:
-            obsolete = self._changes.obsolete()
-            runs = [
-                [each]
-                for each in files
-                if any(each.first <= batch <= each.last for batch in obsolete)
-            ]
-        if not runs:
+        runs = layout.roll_ups(chain.files)
+        return bool(runs) and self._merge(runs[0], snapshot, go_on)
+
+    def _rewrite(self, batch: int, go_on: Callable[[], bool]) -> bool:
+        """Write the file with an obsolete batch again, unless that was done with another one."""
+        if batch not in self._changes.obsolete():
             return False
-        parts = runs[0]
+        snapshot = self._repository.snapshot()
+        found = [f for f in self._own_chain(snapshot).files if f.first <= batch <= f.last]
+        return bool(found) and self._merge(found, snapshot, go_on)
+
+    def _merge(
+        self, parts: Sequence[BatchFile], snapshot: Snapshot, go_on: Callable[[], bool]
+    ) -> bool:
+        """Replace files that follow each other by one, without previews that were deleted."""
+        own = self._changes.current_writer()
         # Of the generation of its last part: the chain is found by generations.
         whole = replace(parts[-1], first=parts[0].first)
         with ExitStack() as stack:
@@ -226,7 +262,7 @@ class Saver:
             obsolete = self._changes.obsolete()  # those of the same moment as the previews
             previews = self._changes.current_previews(whole.first, whole.last)
             event_files.merge(paths, previews, target)
-            _retried(lambda: self._replace(parts, whole, target))
+            _retried(partial(self._replace, parts, whole, target))
         self._changes.rewritten(own, whole.first, whole.last, obsolete)
         return True
 
@@ -239,6 +275,7 @@ class Saver:
         """
         snapshot = self._repository.snapshot()  # changes were saved since the files were read
         self._own_chain(snapshot)
+        self._listed = None
         if not {part.path for part in parts} <= set(snapshot.paths):
             raise HubConflict(f"{self._repository.name} was changed during a roll-up. Try again.")
         self._repository.commit(
@@ -259,6 +296,7 @@ class Saver:
             moment=moment,
         )
         if after != before:
+            self._listed = None
             self._repository.commit(
                 f"{self.instance}: dataset card",
                 added=(CARD, after.encode()),
@@ -273,16 +311,6 @@ def _is_ahead(file: BatchFile, own: HubWriter) -> bool:
     """
     interrupted = file.first == file.last == own.batch + 1
     return file.writer == own.writer and file.last > own.batch and not interrupted
-
-
-def _is_cut(files: Sequence[BatchFile], own: HubWriter) -> bool:
-    """Whether an earlier server has rolled up batches of before and after the restore."""
-    return any(
-        (each.instance, each.history) == (own.instance, own.history)
-        and each.writer != own.writer
-        and each.first <= own.batch < each.last
-        for each in files
-    )
 
 
 def _retried(attempt: Callable[[], T]) -> T:

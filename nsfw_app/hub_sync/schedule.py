@@ -28,6 +28,7 @@ INTERVAL_S = 60
 MAX_WAIT_S = 900  # between attempts that fail
 SHUTDOWN_S = 20  # for the last save
 COUNT_VALID_S = 5
+LOCK_POLL_S = 0.1
 
 
 def _now() -> datetime:
@@ -129,12 +130,25 @@ class HubSync:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._stopped.wait(self.attempt())
-        self.attempt()
+        self._save_last_changes()
+
+    def _save_last_changes(self) -> None:
+        """Save until nothing is left, also where another process saves first."""
+        end = time.monotonic() + SHUTDOWN_S
+        while True:
+            self.attempt()
+            with suppress(StorageError):
+                if self._error is None and self._saver.pending and time.monotonic() < end:
+                    time.sleep(LOCK_POLL_S)
+                    continue
+            return
 
     def _attempt(self) -> float:
         if self._save():
             self.maintenance.run(self._go_on)
-        return self._wait_s
+        if self._error is not None:
+            return self._wait_s
+        return max(0.0, self._tried_at + INTERVAL_S - self._clock())
 
     def _go_on(self) -> bool:
         """Save what changed, if that is due; whether maintenance goes on."""

@@ -193,6 +193,17 @@ class HubChanges:
                     has_preview = change.preview is not None
                     _move_preview(db, json.loads(change.key)[0], batch if has_preview else None)
 
+    def skip_batch(self, writer: HubWriter) -> None:
+        """Use up the number of the next batch, of which there is a file; no change is forgotten.
+
+        Previews in that file count as deleted.
+        """
+        batch = writer.batch + 1
+        with self._connections.writing() as db:
+            updated = "update hub_writer set batch = ? where writer = ? returning 1"
+            if db.execute(updated, (batch, writer.writer)).fetchall():
+                db.execute("insert or ignore into hub_obsolete values (?)", (batch,))
+
     def current_previews(self, first: int, last: int) -> dict[str, int]:
         """Images whose current preview is in a batch of this range, and in which."""
         rows = self._connections.db.execute(

@@ -1,5 +1,7 @@
 """When changes are saved, and what the status says about it."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -393,7 +395,7 @@ def test_nothing_is_rolled_up_after_a_save_that_failed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A commit whose response was lost is made again: no roll-up may have read the first one."""
+    """The changes of a commit whose response was lost are in the next one, too."""
     commit = HubRepository.commit
 
     def lost(*args: Any, **named: Any) -> None:
@@ -408,7 +410,7 @@ def test_nothing_is_rolled_up_after_a_save_that_failed(
     add(store, 50)
     clock.seconds += 60
     sync.attempt()
-    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 4)]
+    assert [(each.first, each.last) for each in data_files(hub)] == [(1, 5)]
     found = restored(tmp_path / "second")
     assert found is not None
     assert found.diverged == 0
@@ -452,3 +454,31 @@ def test_the_last_changes_are_saved_at_the_end(
     assert sync.status.pending == 0
     restored(tmp_path / "second")
     assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_the_last_changes_are_saved_after_another_process(
+    sync: HubSync, store: Store, tmp_path: Path
+) -> None:
+    """It holds the lock when the server ends, and does not know of the last changes."""
+    add(store)
+    with process_lock(tmp_path / "lock"):
+        sync.start()
+        ending = threading.Thread(target=sync.close)
+        ending.start()
+        time.sleep(0.3)
+        assert store.hub_changes.pending() > 0
+    ending.join()
+    assert store.hub_changes.pending() == 0
+
+
+def test_a_roll_up_does_not_delay_the_next_save(
+    due: None, sync: HubSync, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The minute counts from the save before it."""
+
+    def take() -> None:
+        clock.seconds += 10
+
+    before_each_download(monkeypatch, take)
+    add(store, 40)
+    assert sync.attempt() == INTERVAL_S - 50  # four files, then the card

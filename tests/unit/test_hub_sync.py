@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow.parquet as pq
@@ -416,7 +417,7 @@ def test_a_save_does_not_disturb_a_roll_up(
 
     hub.before_commit.append(save)
     requests = len(hub.requests)
-    assert saver.roll_up(rewrite=False) == 1
+    assert saver.roll_up(rewrite=False)
     reads = [each for each in hub.requests[requests:] if each.startswith("GET /datasets/")]
     assert len(reads) == 3
     assert [(each.first, each.last) for each in data_files(hub)] == [(1, 3), (4, 4)]
@@ -433,7 +434,7 @@ def test_a_roll_up_stops_between_files(small_levels: None, hub: UploadHub, store
         saver.save()
     going = iter((True, False))
     requests = len(hub.requests)
-    assert saver.roll_up(rewrite=False, go_on=lambda: next(going)) == 0
+    saver.roll_up(rewrite=False, go_on=lambda: next(going))
     assert sum(each.startswith("GET /datasets/") for each in hub.requests[requests:]) == 1
     assert len(data_files(hub)) == 3
 
@@ -540,10 +541,10 @@ def _other_commit(repository: Repository) -> None:
     repository.commits.append(f"theirs {len(repository.commits)}")
 
 
-def test_a_lost_response_adds_nothing_twice(
+def test_a_lost_response_doubles_no_row(
     hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A commit that is not known to have succeeded is made again under the same path."""
+    """Rows of a commit that is not known to have succeeded are saved again, in the next batch."""
     upload(open_engine(store, FakeClassifier()), 128)
     saver = new_saver(store)
     with monkeypatch.context() as patch:
@@ -551,10 +552,122 @@ def test_a_lost_response_adds_nothing_twice(
         with pytest.raises(KeyboardInterrupt):
             saver.save()
     upload(open_engine(store, FakeClassifier()), 129)
+    new_saver(store).save()
+    assert [each.first for each in data_files(hub)] == [1, 2]
+    found = restored(tmp_path / "second")
+    assert found is not None
+    assert (found.rows["images"], found.diverged) == (2, 0)
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_file_is_never_written_again_once_another_server_may_have_it(
+    hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server was restored from a commit whose response was lost: ids in both differ after it."""
+    engine = open_engine(store, FakeClassifier())
+    old = new_saver(store)
+    upload(engine, 10)
+    old.save()
+    upload(engine, 20)
+    commit = HubRepository.commit
+
+    def lost(*args: Any, **named: Any) -> None:
+        commit(*args, **named)
+        raise HubFailed("The connection ended.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HubRepository, "commit", lost)
+        with pytest.raises(HubFailed):
+            old.save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    new.prepare()
+    for red in (30, 40):
+        review = upload(engine, red)
+        engine.decide(answer_to(review, f"n{red}", Label.NSFW), person("ann"))
+    with pytest.raises(ServerReplaced):
+        old.save()
+    later = open_engine(second, FakeClassifier())
+    for red in (110, 120):
+        later.decide(answer_to(upload(later, red), f"n{red}", Label.NORMAL), person("bob"))
+    new.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_a_save_ends_while_changes_arrive(hub: UploadHub, store: Store) -> None:
+    """One commit has what was noted before it; the next minute has the rest."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    upload(engine, 10)
+    hub.before_commit += [lambda _, red=red: upload(engine, red) and None for red in (20, 30, 40)]
     saver.save()
     assert len(data_files(hub)) == 1
+    assert saver.pending > 0
+
+
+def test_a_server_that_was_started_earlier_does_not_take_over(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Its start counts, not when it first reached the hub."""
+    upload(open_engine(store, FakeClassifier()), 10)
+    new_saver(store).save()
+    again = new_saver(store)
+    hub.statuses["/api/datasets/"] = 500
+    with pytest.raises(HubFailed):
+        again.prepare()
+    hub.statuses.clear()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    new.prepare()
+    upload(open_engine(second, FakeClassifier()), 20)
+    new.save()
+    again.prepare()
+    upload(open_engine(store, FakeClassifier()), 30)
+    with pytest.raises(ServerReplaced):
+        again.save()
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_a_database_whose_file_is_missing_is_saved_again(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """One of them is enough: rows of others refer to it."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+    del hub.repositories[NAME].files[data_files(hub)[1].path]
+    again = new_saver(store)
+    again.prepare()
+    again.save()
     restored(tmp_path / "second")
     assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_many_files_are_written_again_in_several_attempts(
+    hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub limits commits; what is purged during an attempt waits for a later one."""
+    monkeypatch.setattr("nsfw_app.hub_sync.saving.MAX_COMMITS", 2)
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    reviews = []
+    for red in REDS[:5]:
+        reviews.append(upload(engine, red))
+        saver.save()
+    for review in reviews[:3]:
+        store.purges.purge(review.sha256, actor="root")
+    saver.save()
+    assert not saver.roll_up(rewrite=True)
+    assert sum(row["preview"] is not None for row in rows(hub)) == 3
+    assert saver.roll_up(rewrite=True)
+    assert sum(row["preview"] is not None for row in rows(hub)) == 2
+    assert saver.roll_up(rewrite=True)
 
 
 def _killed(*_: object) -> None:
@@ -678,7 +791,7 @@ def test_a_roll_up_of_a_replaced_server_destroys_nothing(
         with pytest.raises(ServerReplaced):
             old.roll_up(rewrite=False)
     else:
-        assert old.roll_up(rewrite=False) == 1
+        assert old.roll_up(rewrite=False)
         new.prepare()
     upload(open_engine(second, FakeClassifier()), 200)
     new.save()
@@ -689,7 +802,7 @@ def test_a_roll_up_of_a_replaced_server_destroys_nothing(
 def test_a_lost_response_to_a_restored_server_adds_one_file(
     hub: UploadHub, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next save writes it again, under the same path."""
+    """It counts, and the next save goes on after it."""
     upload(open_engine(store, FakeClassifier()), 128)
     new_saver(store).save()
     restored(tmp_path / "second")
@@ -702,13 +815,15 @@ def test_a_lost_response_to_a_restored_server_adds_one_file(
     saver.prepare()
     upload(open_engine(second, FakeClassifier()), 140)
     saver.save()
-    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2)]
+    assert [(each.first, each.generation) for each in data_files(hub)] == [(1, 1), (2, 2), (3, 2)]
     restored(tmp_path / "third")
     assert contents(open_store(tmp_path / "third")) == contents(second)
 
 
-def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store: Store) -> None:
-    """An outage after the commit does not make the next attempt, without changes, a success."""
+def test_a_save_that_was_not_listed_is_made_again(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Changes are forgotten once their file was listed."""
     upload(open_engine(store, FakeClassifier()), 128)
     saver = new_saver(store)
     saver.save()
@@ -720,9 +835,12 @@ def test_a_save_that_was_not_confirmed_is_looked_at_again(hub: UploadHub, store:
     for _ in range(2):
         with pytest.raises(HubFailed):
             saver.save()
-    assert saver.pending == 0
+    assert saver.pending > 0
     hub.statuses.clear()
-    assert saver.save() == 0
+    assert saver.save() > 0
+    assert saver.pending == 0
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
 def test_an_old_database_begins_another_history(
@@ -990,7 +1108,7 @@ def test_a_database_before_a_roll_up_begins_a_history(
     before = earlier.hub_changes.current_writer()
     again.prepare()
     assert earlier.hub_changes.current_writer() == before
-    assert saver.roll_up(rewrite=False) == 1
+    assert saver.roll_up(rewrite=False)
     again.prepare()
     upload(open_engine(earlier, FakeClassifier()), 250)
     again.save()
