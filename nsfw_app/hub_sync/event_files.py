@@ -170,6 +170,16 @@ def read(path: Path) -> Iterator[list[dict[str, Any]]]:
         raise HubDataError(f"{path.name} cannot be read: {error}.") from error
 
 
+def keys(path: Path) -> Iterator[tuple[str, str]]:
+    """Table and key of each row.
+
+    Raises:
+        HubDataError: It is damaged, or a newer version wrote it.
+    """
+    for event in join.from_iterable(read(path)):
+        yield TABLES.get(event["kind"], event["kind"]), event["key"]
+
+
 def is_complete(path: Path) -> bool:
     """Whether the rows of a file and of those before it fit together.
 

@@ -84,10 +84,9 @@ class Maintenance:
     def _attempt(self, go_on: Callable[[], bool]) -> None:
         moment, batches, daily = self._clock(), self._batches, self._is_daily()
         is_done = self._saver.roll_up(rewrite=daily, go_on=go_on)
-        if not go_on():
-            return
         if not is_done:
             self._retry_at = moment + REST_S
+        if not is_done or not go_on():
             return
         self._saver.write_card(self._now().strftime("%Y-%m-%d %H:%M UTC"))
         if daily:

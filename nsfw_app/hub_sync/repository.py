@@ -61,11 +61,12 @@ class HubRepository:
 
         Raises:
             PublicRepository: It is public.
+            HubConflict: The commit is gone, because the history was squashed since.
         """
         with self._translated():
             info = self._api.repo_info(self.name, repo_type=DATASET)
             if info.private:
-                paths = self._api.list_repo_files(self.name, repo_type=DATASET, revision=info.sha)
+                paths = self._listed(info.sha)
         if not info.private:
             raise PublicRepository(
                 f"{self.name} is public: everyone could see decisions and names of images. Nothing "
@@ -73,6 +74,12 @@ class HubRepository:
                 "another one."
             )
         return Snapshot(info.sha or "", tuple(paths))
+
+    def _listed(self, commit: str | None) -> list[str]:
+        try:
+            return self._api.list_repo_files(self.name, repo_type=DATASET, revision=commit)
+        except RevisionNotFoundError as error:
+            raise HubConflict(f"{self.name} was changed while it was listed. Try again.") from error
 
     def commit(
         self,

@@ -34,6 +34,10 @@ MAX_COMMITS = 30  # at once: the hub allows about two a minute, and saves need s
 ATTEMPTS = 5  # of several servers that commit at the same time, one succeeds each time
 
 
+class _Interrupted(Exception):
+    """A roll-up ends before the next file: the server is stopped, or a save has failed."""
+
+
 class Saver:
     """Saves changes of a store in a repository.
 
@@ -73,6 +77,7 @@ class Saver:
 
         Raises:
             PublicRepository: The repository is public.
+            ServerReplaced: Another server was started since this one first tried.
         """
         is_first, self._is_started = not self._is_started, True  # the start counts, not its success
         self._repository.prepare()
@@ -81,14 +86,11 @@ class Saver:
     def _continue_history(self, *, is_first: bool) -> None:
         snapshot, own = self._repository.snapshot(), self._changes.current_writer()
         files = layout.parse(snapshot.paths)
-        latest = layout.latest_history(files, self.instance) or ""
-        is_later = own.batch == 0 and latest > own.history
-        if any(_is_ahead(each, own) for each in files) or is_later:
+        is_replaced = self._is_replaced(files, own)
+        if is_replaced and not is_first:
+            raise self._replaced()
+        if is_replaced or any(_is_ahead(each, own) for each in files):
             reason = "has later files than this database"
-        elif self._is_replaced(files, own):
-            if not is_first:
-                return  # `save` says so
-            reason = "has files of a server that was restored before this one was started"
         elif not layout.covers(files, self.instance, own.history, own.batch):
             reason = "lacks files of this database"
         else:
@@ -101,7 +103,11 @@ class Saver:
             reason,
             self.instance,
         )
-        self._changes.begin_again(after=latest)
+        self._begin_again(files)
+
+    def _begin_again(self, files: Sequence[BatchFile]) -> None:
+        """Save all rows again, in a history that is later than those of these files."""
+        self._changes.begin_again(after=layout.latest_history(files, self.instance) or "")
 
     def _claim(self, own: HubWriter, *, parent: str) -> None:
         """Add a file without rows, by which an earlier server learns that it was replaced."""
@@ -130,11 +136,10 @@ class Saver:
         while (noted := self._next()).changes:
             writer = noted.writer or self._changes.current_writer()
             file = self._file(writer, writer.batch + 1)
-            snapshot = self._listed or self._repository.snapshot()
+            snapshot = self._latest()
             self._listed = None
-            if file.path in snapshot.paths:  # the response to its commit was lost
-                self._changes.skip_batch(writer)
-                self._listed = snapshot
+            if file.path in snapshot.paths:
+                self._go_on_after(file, writer, snapshot)
                 continue
             content = event_files.encode(noted.changes, file.first, is_complete=noted.is_complete)
             message = f"{self.instance}: {len(noted.changes)} rows"
@@ -157,6 +162,29 @@ class Saver:
             self._own_chain(self._listed)
         return count
 
+    def _latest(self) -> Snapshot:
+        """The latest commit; the one that was listed last, where no other server commits."""
+        listed = self._listed
+        if listed is None or any(
+            each.instance != self.instance for each in layout.parse(listed.paths)
+        ):
+            return self._repository.snapshot()
+        return listed
+
+    def _go_on_after(self, file: BatchFile, writer: HubWriter, snapshot: Snapshot) -> None:
+        """Use up the number of a batch whose file is there: the response to its commit was lost.
+
+        All of its rows are still noted then. If not, the database went back to the state before
+        that save, and begins another history.
+        """
+        with self._repository.downloaded(file.path, snapshot.commit) as path:
+            is_noted = self._changes.are_noted(event_files.keys(path))
+        if is_noted:
+            self._changes.skip_batch(writer)
+        else:
+            log.warning("%s has a later save of this database.", self._repository.name)
+            self._begin_again(layout.parse(snapshot.paths))
+
     def _next(self) -> ChangeSet:
         return self._changes.next(max_rows=MAX_ROWS, max_preview_bytes=MAX_PREVIEW_BYTES)
 
@@ -174,18 +202,18 @@ class Saver:
             PublicRepository: The repository is public now.
             ServerReplaced: Another server was restored from this one's files.
         """
-        for _ in range(MAX_COMMITS):
-            if not _retried(partial(self._roll_up_next, go_on)):
-                break
-        else:
-            return False
-        if not rewrite:
-            return True
         commits = 0
-        for batch in self._changes.obsolete():
-            if commits == MAX_COMMITS:
-                return False
-            commits += _retried(partial(self._rewrite, batch, go_on))
+        try:
+            while _retried(partial(self._roll_up_next, go_on)):
+                commits += 1
+                if commits == MAX_COMMITS:
+                    return False
+            for batch in self._changes.obsolete() if rewrite else ():
+                if commits == MAX_COMMITS or not go_on():
+                    return False
+                commits += _retried(partial(self._rewrite, batch, go_on))
+        except _Interrupted:
+            return False
         return True
 
     def write_card(self, moment: str) -> None:
@@ -208,12 +236,15 @@ class Saver:
         """
         files, own = layout.parse(snapshot.paths), self._changes.current_writer()
         if self._is_replaced(files, own):
-            raise ServerReplaced(
-                f"Another server was started as '{self.instance}' and saves in "
-                f"{self._repository.name}. What this one saves is kept there, and is not "
-                "restored any more. Stop this one; or stop the other one, and start this one again."
-            )
+            raise self._replaced()
         return layout.chain(files, self.instance, own.history)
+
+    def _replaced(self) -> ServerReplaced:
+        return ServerReplaced(
+            f"Another server was started as '{self.instance}' and saves in "
+            f"{self._repository.name}. What this one saves is not restored any more. Stop this "
+            "one; or stop the other one, and start this one again."
+        )
 
     def _is_replaced(self, files: Sequence[BatchFile], own: HubWriter) -> bool:
         """Whether another server began a later history, or was restored from this one's files."""
@@ -232,7 +263,9 @@ class Saver:
         chain = self._own_chain(snapshot)
         self.diverged = len(chain.diverged)
         runs = layout.roll_ups(chain.files)
-        return bool(runs) and self._merge(runs[0], snapshot, go_on)
+        if runs:
+            self._merge(runs[0], snapshot, go_on)
+        return bool(runs)
 
     def _rewrite(self, batch: int, go_on: Callable[[], bool]) -> bool:
         """Write the file with an obsolete batch again, unless that was done with another one."""
@@ -240,12 +273,18 @@ class Saver:
             return False
         snapshot = self._repository.snapshot()
         found = [f for f in self._own_chain(snapshot).files if f.first <= batch <= f.last]
-        return bool(found) and self._merge(found, snapshot, go_on)
+        if found:
+            self._merge(found, snapshot, go_on)
+        return bool(found)
 
     def _merge(
         self, parts: Sequence[BatchFile], snapshot: Snapshot, go_on: Callable[[], bool]
-    ) -> bool:
-        """Replace files that follow each other by one, without previews that were deleted."""
+    ) -> None:
+        """Replace files that follow each other by one, without previews that were deleted.
+
+        Raises:
+            _Interrupted: Not all files were read.
+        """
         own = self._changes.current_writer()
         # Of the generation of its last part: the chain is found by generations.
         whole = replace(parts[-1], first=parts[0].first)
@@ -253,7 +292,7 @@ class Saver:
             paths = []
             for part in reversed(parts):
                 if not go_on():
-                    return False
+                    raise _Interrupted
                 downloaded = self._repository.downloaded(part.path, snapshot.commit)
                 paths.append(stack.enter_context(downloaded))
             if self._changes.current_writer().writer != own.writer:
@@ -264,7 +303,6 @@ class Saver:
             event_files.merge(paths, previews, target)
             _retried(partial(self._replace, parts, whole, target))
         self._changes.rewritten(own, whole.first, whole.last, obsolete)
-        return True
 
     def _replace(self, parts: Sequence[BatchFile], whole: BatchFile, target: Path) -> None:
         """Replace files that follow each other by one with the last state of each row.

@@ -152,7 +152,7 @@ class HubSync:
 
     def _go_on(self) -> bool:
         """Save what changed, if that is due; whether maintenance goes on."""
-        if self._stopped.is_set():
+        if self._stopped.is_set() or self._error is not None:
             return False
         if self._clock() >= self._tried_at + INTERVAL_S:
             self._save()

@@ -193,6 +193,11 @@ class HubChanges:
                     has_preview = change.preview is not None
                     _move_preview(db, json.loads(change.key)[0], batch if has_preview else None)
 
+    def are_noted(self, keys: Iterable[tuple[str, str]]) -> bool:
+        """Whether the rows of these tables and keys are all noted as changed."""
+        sql = "select 1 from hub_changes where source = ? and key = ?"
+        return all(self._connections.row(sql, key) is not None for key in keys)
+
     def skip_batch(self, writer: HubWriter) -> None:
         """Use up the number of the next batch, of which there is a file; no change is forgotten.
 

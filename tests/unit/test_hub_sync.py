@@ -624,12 +624,81 @@ def test_a_server_that_was_started_earlier_does_not_take_over(
     new.prepare()
     upload(open_engine(second, FakeClassifier()), 20)
     new.save()
-    again.prepare()
     upload(open_engine(store, FakeClassifier()), 30)
     with pytest.raises(ServerReplaced):
-        again.save()
+        again.prepare()
     restored(tmp_path / "third")
     assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_a_database_that_went_back_by_one_save_begins_a_history(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Its next rows have the ids of those that it lost, and not their decisions."""
+    upload(open_engine(store, FakeClassifier()), 10)
+    saver = new_saver(store)
+    saver.save()
+    shutil.copytree(tmp_path / "first", tmp_path / "earlier")
+    engine = open_engine(store, FakeClassifier())
+    engine.decide(answer_to(upload(engine, 20), "n20", Label.NSFW), person("ann"))
+    saver.save()
+    earlier = open_store(tmp_path / "earlier")
+    again = new_saver(earlier)
+    again.prepare()
+    upload(open_engine(earlier, FakeClassifier()), 200)
+    again.save()
+    assert again.pending == 0
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(earlier)
+
+
+def test_a_restored_server_that_was_late_saves_nothing(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """Another one was restored, and saved a decision, while this one did not reach the hub."""
+    upload(open_engine(store, FakeClassifier()), 10)
+    new_saver(store).save()
+    restored(tmp_path / "late")
+    late_store = open_store(tmp_path / "late")
+    late = new_saver(late_store)
+    hub.statuses["/api/datasets/"] = 500
+    with pytest.raises(HubFailed):
+        late.prepare()
+    hub.statuses.clear()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    new = new_saver(second)
+    new.prepare()
+    engine = open_engine(second, FakeClassifier())
+    engine.decide(answer_to(upload(engine, 20), "n20", Label.NSFW), person("ann"))
+    new.save()
+    for red in (30, 40, 50):
+        upload(open_engine(late_store, FakeClassifier()), red)
+        with pytest.raises(ServerReplaced):
+            late.prepare()
+    assert new.save() == 0
+    restored(tmp_path / "third")
+    assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_an_interrupted_rewrite_is_not_done(hub: UploadHub, store: Store) -> None:
+    """It asks for nothing more, and says that something is left."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    reviews = []
+    for red in REDS[:4]:
+        reviews.append(upload(engine, red))
+        saver.save()
+    for review in reviews:
+        store.purges.purge(review.sha256, actor="root")
+    saver.save()
+    going = iter((True, True, True, False))
+    assert not saver.roll_up(rewrite=True, go_on=lambda: next(going, False))
+    requests = len(hub.requests)
+    assert not saver.roll_up(rewrite=True, go_on=lambda: False)
+    assert len(hub.requests) - requests <= 2  # one list
+    assert saver.roll_up(rewrite=True)
+    assert not any(row["preview"] for row in rows(hub))
 
 
 def test_a_database_whose_file_is_missing_is_saved_again(
