@@ -18,6 +18,7 @@ import pytest
 from nsfw_app.accounts import Accounts
 from nsfw_app.backups.restore import restore
 from nsfw_app.dataset_errors import (
+    HubConflict,
     HubDataError,
     HubFailed,
     PublicRepository,
@@ -594,6 +595,34 @@ def test_a_file_is_never_written_again_once_another_server_may_have_it(
     new.save()
     restored(tmp_path / "third")
     assert contents(open_store(tmp_path / "third")) == contents(second)
+
+
+def test_a_commit_that_arrives_late_is_refused(
+    hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was sent before the batch that was made in its place, which has more rows."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    upload(engine, 10)
+    saver.save()
+    upload(engine, 20)
+    sent: list[partial[None]] = []
+    commit = HubRepository.commit
+
+    def delayed(*args: Any, **named: Any) -> None:
+        sent.append(partial(commit, *args, **named))
+        raise HubFailed("The connection ended.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HubRepository, "commit", delayed)
+        with pytest.raises(HubFailed):
+            saver.save()
+    upload(engine, 30)
+    saver.save()
+    with pytest.raises(HubConflict):
+        sent[0]()
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
 
 
 def test_a_save_ends_while_changes_arrive(hub: UploadHub, store: Store) -> None:
