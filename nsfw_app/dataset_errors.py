@@ -151,6 +151,15 @@ class HubDataError(PushError):
     kind: str = "hub_data"
 
 
+class RollUpInterrupted(PushError):
+    """A roll-up ends before the next file: the server is stopped, or a save has failed."""
+
+    kind: str = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__("The roll-up was interrupted.")
+
+
 class ServerReplaced(HubDataError):
     """Another server was restored under the same name: what this one saves is not restored."""
 

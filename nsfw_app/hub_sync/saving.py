@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from nsfw_app.dataset_errors import HubConflict, ServerReplaced
+from nsfw_app.dataset_errors import HubConflict, RollUpInterrupted, ServerReplaced
 from nsfw_app.hub_sync import card, event_files, layout
 from nsfw_app.hub_sync.layout import BatchFile, Chain
 from nsfw_app.hub_sync.repository import CARD, HubRepository, Snapshot
@@ -32,10 +32,6 @@ MAX_ROWS = 20_000  # of a file that one commit adds
 MAX_PREVIEW_BYTES = 100_000_000
 MAX_COMMITS = 30  # at once: the hub allows about two a minute, and saves need some
 ATTEMPTS = 5  # of several servers that commit at the same time, one succeeds each time
-
-
-class _Interrupted(Exception):
-    """A roll-up ends before the next file: the server is stopped, or a save has failed."""
 
 
 class Saver:
@@ -212,7 +208,7 @@ class Saver:
                 if commits == MAX_COMMITS or not go_on():
                     return False
                 commits += _retried(partial(self._rewrite, batch, go_on))
-        except _Interrupted:
+        except RollUpInterrupted:
             return False
         return True
 
@@ -283,7 +279,7 @@ class Saver:
         """Replace files that follow each other by one, without previews that were deleted.
 
         Raises:
-            _Interrupted: Not all files were read.
+            RollUpInterrupted: Not all files were read.
         """
         own = self._changes.current_writer()
         # Of the generation of its last part: the chain is found by generations.
@@ -292,7 +288,7 @@ class Saver:
             paths = []
             for part in reversed(parts):
                 if not go_on():
-                    raise _Interrupted
+                    raise RollUpInterrupted
                 downloaded = self._repository.downloaded(part.path, snapshot.commit)
                 paths.append(stack.enter_context(downloaded))
             if self._changes.current_writer().writer != own.writer:
