@@ -33,7 +33,7 @@ export function makeCalibrationVersion() {
   /** @param {() => Promise<{ calibration: Version | null }>} ask */
   async function load(ask) {
     const mine = ++number
-    refit.disabled = true
+    refit.disabled = ask === fit || fitting // not while it is read: a click would be lost
     try {
       const { calibration } = await ask()
       if (mine === number) text.textContent = describe(calibration)
