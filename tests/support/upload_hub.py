@@ -67,7 +67,6 @@ class UploadHub(ThreadingHTTPServer):
     - `headers` are sent with these statuses.
     - `before_commit` are called before a commit is checked, one each, as if another client came
       first.
-    - `held` are requests, by a part of their path, that get no response until the event is set.
     - `creates_public` is a hub that ignores that a new repository is to be private.
     """
 
@@ -81,7 +80,6 @@ class UploadHub(ThreadingHTTPServer):
         self.statuses: dict[str, int] = {}
         self.headers: dict[str, str] = {}
         self.before_commit: list[Callable[[Repository], None]] = []
-        self.held: dict[str, threading.Event] = {}
         self.creates_public = False
         self.requests: list[str] = []
 
@@ -110,9 +108,6 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         path = unquote(self.path.partition("?")[0])
         self.server.requests.append(f"{self.command} {path}")
-        for key, event in self.server.held.items():
-            if key in path:
-                event.wait(60)
         status = next((s for key, s in self.server.statuses.items() if key in path), None)
         if status == 0:
             self.close_connection = True
