@@ -5,13 +5,17 @@
 - Footers are read; uris only of parts that are gone or have images of several sources.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import patterns
 from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
+
+log = logging.getLogger(__name__)
 
 MAX_NAMED = 3  # directories and sources in a sentence
 WILDCARD = re.compile(r"[*?\[{]")
@@ -27,6 +31,7 @@ class GoneImages:
         by_source: The same by source.
         earlier: Rows that each source had, of those that lose some.
         unreadable: Rows that are kept, by container: it is there and cannot be read.
+        damaged: Part files to delete whose rows cannot be read.
     """
 
     parts: set[str] = field(default_factory=set)
@@ -34,6 +39,7 @@ class GoneImages:
     by_source: Counter[str] = field(default_factory=Counter)
     earlier: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
+    damaged: int = 0
 
     @property
     def emptied(self) -> Sequence[str]:
@@ -55,6 +61,11 @@ class GoneImages:
                 f"{count:,} earlier {rows} of containers that cannot be read now {are} kept "
                 f"({_counts(self.unreadable)})."
             )
+        if count := self.damaged:
+            files, were = ("file", "was") if count == 1 else ("files", "were")
+            sentences.append(
+                f"{count:,} damaged part {files} of images that no source has {were} deleted."
+            )
         return sentences
 
 
@@ -70,16 +81,22 @@ def find_gone(
         unopened: The uris of containers that cannot be read; the rows of their images are kept.
 
     Raises:
-        ScanError: A part file cannot be read.
+        ScanError: A part file of the sources cannot be read.
     """
     gone, places, kept_of = GoneImages(), _Places(sources), frozenset(unopened)
     for key in sorted(files.keys() - set(keys)):
-        footer = read_footer(files.path(key))
-        if footer.container in kept_of:
-            gone.unreadable[footer.container] += footer.rows
-            continue
+        try:
+            footer = read_footer(files.path(key))
+            if footer.container in kept_of:
+                gone.unreadable[footer.container] += footer.rows
+                continue
+            uris = read_table(files.path(key), ["uri"])["uri"].to_pylist()
+        except ScanError as error:
+            log.warning("%s", error)
+            gone.damaged += 1
+            uris = []
         gone.parts.add(key)
-        for uri in read_table(files.path(key), ["uri"])["uri"].to_pylist():
+        for uri in uris:
             if uri == footer.container:  # the error of a container that can be read now
                 continue
             place = footer.container or uri

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered, read_ahead
+from nsfw_app.dataset_errors import ScanError
 from nsfw_app.datasets import image_table
 from nsfw_app.datasets.earlier_parts import EarlierParts
 from nsfw_app.datasets.entries import Entry, Part, Unit
@@ -124,6 +125,8 @@ class Scanner:
         self._known_files = known_files
         self._earlier = earlier or EarlierParts(output)
         self._current: set[str] = set()  # keys of the parts that are listed
+        # A part must not be found complete while another one takes the rows of its images.
+        self._listing = threading.Lock()
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -183,9 +186,8 @@ class Scanner:
         yield from done
         if not self.is_stopped:
             self.progress.complete()
-        if opened is not None and opened.footer is None:
-            rows = [row for row in opened.rows if row]
-            self._output.write_unfinished(opened.part.key, rows, opened.part.container)
+        if opened is not None:
+            self._keep(opened)
 
     def _images(
         self, parts: Iterable[Part], known: KnownImages, done: deque[DonePart]
@@ -195,9 +197,10 @@ class Scanner:
         for part in parts:
             if part.key in self._current:  # the same files were named twice
                 continue
-            self._current.add(part.key)
             self.unopened += [e.uri for e in part.entries if e.problem and e.uri == part.container]
-            opened = self._opened(part, done)
+            with self._listing:
+                self._current.add(part.key)
+                opened = self._opened(part, done)
             if opened is None:
                 continue
             if not is_loaded:
@@ -218,18 +221,14 @@ class Scanner:
     def _opened(self, part: Part, done: deque[DonePart]) -> _OpenPart | None:
         """A part with entries to scan; None where its file has all rows."""
         entries = part.entries
-        footer = self._output.complete(part)
+        footer, rows = self._earlier_rows(part)
         if footer is None:
             return _OpenPart(part, [None] * len(entries), range(len(entries)))
-        rows: list[Row | None] = []
-        numbers: Sequence[int] = ()
-        if Redo.CHANGED in self._redo or (Redo.ERRORS in self._redo and footer.errors):
-            rows = [*read_table(self._output.path(part.key)).to_pylist()]
-            numbers = [
-                number
-                for number, row in enumerate(rows)
-                if Redo.CHANGED in self._redo or (row and error_of(row))
-            ]
+        numbers = [
+            number
+            for number, row in enumerate(rows)
+            if Redo.CHANGED in self._redo or error_of(row) is not None
+        ]
         scanned = set(numbers)
         kept = [each.progress_bytes for n, each in enumerate(entries) if n not in scanned]
         self.progress.kept += len(kept)
@@ -238,7 +237,20 @@ class Scanner:
             self.progress.errors.update(footer.errors)
             done.append(DonePart(part.key, footer, is_new=False))
             return None
-        return _OpenPart(part, rows, numbers, footer)
+        return _OpenPart(part, [*rows], numbers, footer)
+
+    def _earlier_rows(self, part: Part) -> tuple[PartFooter | None, Sequence[Row]]:
+        """The footer of a part's file, and its rows if some may be made again."""
+        footer = self._output.complete(part)
+        if footer is None:
+            return None, ()
+        if Redo.CHANGED not in self._redo and not (Redo.ERRORS in self._redo and footer.errors):
+            return footer, ()
+        try:
+            return footer, read_table(self._output.path(part.key)).to_pylist()
+        except ScanError as error:  # the footer is whole, the rows are not
+            log.warning("%s", error)
+            return None, ()
 
     def _row(
         self, entry: Entry, earlier: Row | None, reader: Reader, known: KnownImages
@@ -294,18 +306,31 @@ class Scanner:
             progress.changed += earlier is not None and earlier["sha256"] != row["sha256"]
 
     def _written(self, opened: _OpenPart, known: KnownImages) -> DonePart:
-        part, key = opened.part, opened.part.key
+        key = opened.part.key
         if opened.footer is not None and not opened.is_changed:
             return DonePart(key, opened.footer, is_new=False)
         rows = [row for row in opened.rows if row is not None]
-        if holders := self._earlier.holders(part, self._current):
-            if Redo.LOST not in self._redo:
-                self._earlier.check(part, holders)
-            # Killed in between, the rows are not lost, and no image has two.
-            footer = self._output.write_unfinished(key, rows, part.container)
-            known.load(self._earlier.drop(part, holders))
-            self._output.finish(key)
-        else:
-            footer = self._output.write(key, rows, part.container)
+        footer = self._replaced(opened.part, rows, known)
         known.written(self._output.path(key), rows)
         return DonePart(key, footer, is_new=True)
+
+    def _replaced(self, part: Part, rows: Sequence[Row], known: KnownImages) -> PartFooter:
+        """Write the file of a part, when earlier parts have lost the rows of its images."""
+        with self._listing:
+            if holders := self._earlier.holders(part, self._current):
+                if Redo.LOST not in self._redo:
+                    self._earlier.check(part, holders)
+                # Killed in between, the rows are not lost, and no image has two.
+                footer = self._output.write_unfinished(part.key, rows, part.container)
+                known.load(self._earlier.drop(part, holders))
+                self._output.finish(part.key)
+                return footer
+        return self._output.write(part.key, rows, part.container)
+
+    def _keep(self, opened: _OpenPart) -> None:
+        """Keep the rows of a part that is interrupted."""
+        part, rows = opened.part, [row for row in opened.rows if row is not None]
+        if opened.footer is None:
+            self._output.write_unfinished(part.key, rows, part.container)
+        elif opened.is_changed:  # those that are not made again yet stay
+            self._output.write(part.key, rows, part.container)

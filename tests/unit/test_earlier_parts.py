@@ -1,8 +1,9 @@
 """Earlier parts: an image never has rows in two part files, also after a kill."""
 
 import shutil
+import threading
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from nsfw_app.dataset_errors import ImagesLost, ScanError
 from nsfw_app.datasets import units
-from nsfw_app.datasets.part_files import PartFiles
+from nsfw_app.datasets.earlier_parts import EarlierParts
+from nsfw_app.datasets.entries import Part
+from nsfw_app.datasets.part_files import PartFiles, PartFooter
 from nsfw_app.datasets.scan import Redo, Scanner
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.scanned_parts import ScannedParts
@@ -145,6 +148,46 @@ def test_an_image_that_is_named_twice_keeps_both_rows(source: Path, output: Path
         both = [row["nsfw_score"] for row in found if row["uri"].endswith("/004.png")]
         assert both == [pytest.approx(red / 255)] * 2
         assert not any(part.is_new for part in scan_all(twice, output)[1])
+
+
+def test_a_part_that_is_listed_while_rows_are_replaced(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not found complete right before it loses the row of an image that is named twice."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)  # all parts have 8 files
+    twice = [str(source), str(source / "004.png")]
+    scan_all([source, source / "004.png"], output)
+    change(source / "003.png", image_bytes(203))  # in the same part as the image
+    for red in range(17, 22):
+        change(source / f"{red:03}.png", image_bytes(red + 100))
+    keys, is_listed = set[str](), threading.Event()
+    complete, drop = PartFiles.complete, EarlierParts.drop
+
+    def completed(files: PartFiles, part: Part) -> PartFooter | None:
+        footer = complete(files, part)
+        if any(entry.uri == twice[1] for entry in part.entries):
+            keys.add(part.key)
+        if len(keys) == 2:
+            is_listed.set()
+        return footer
+
+    def dropped(earlier: EarlierParts, part: Part, keys: Iterable[str]) -> list[Path]:
+        is_listed.wait(1)
+        return drop(earlier, part, keys)
+
+    monkeypatch.setattr(PartFiles, "complete", completed)
+    monkeypatch.setattr(EarlierParts, "drop", dropped)
+    classifier = CountingClassifier()
+    scanner = Scanner(
+        PartFiles(output, ("normal", "nsfw")),
+        classifier=classifier,
+        policy=POLICY,
+        limits=LIMITS,
+        concurrency=1,
+    )
+    assert list(scanner.scan(find_units(twice, left_out=scanner.left_out)))
+    assert len(all_rows(output)) == COUNT + 11
+    assert sorted(classifier.reds) == [*range(117, 122), 203]
 
 
 def test_rows_that_are_left_have_their_entries(source: Path, output: Path) -> None:

@@ -28,6 +28,7 @@ from tests.support.scans import (
     record,
     rows,
     scan,
+    scan_all,
 )
 
 
@@ -232,6 +233,72 @@ def test_a_damaged_part_file_is_scanned_again(source: Path, output: Path) -> Non
     scan(source, output, classifier=classifier)
     assert classifier.seen == count
     assert len(rows(output)) == 30
+
+
+def test_a_part_file_with_damaged_rows_is_replaced(source: Path, output: Path) -> None:
+    """Where its footer is whole: by `--verify`, and when one of its images changes."""
+    for redo in ([Redo.CHANGED], []):
+        scan(source, output)
+        damaged = max((output / "images").iterdir(), key=lambda path: len(read(path)))
+        names = [Path(row["name"]) for row in read(damaged)]
+        data = bytearray(damaged.read_bytes())
+        for at in range(4, len(data) // 3):
+            data[at] ^= 0xFF
+        damaged.write_bytes(data)
+        if not redo:
+            change(names[0], image_bytes(250))
+        classifier = CountingClassifier()
+        scan(source, output, *redo, classifier=classifier)
+        assert classifier.seen == len(names)
+        assert len(rows(output)) == 30
+
+
+def test_a_damaged_part_file_of_no_source_is_deleted(source: Path, output: Path) -> None:
+    """It has no row that can be read; the scan ends, and says so."""
+    scan(source, output)
+    part = output / "images" / f"part-{'a' * 24}.parquet"
+    part.touch()
+    _, _, sentences = scan_all([source], output)
+    assert sentences == ["1 damaged part file of images that no source has was deleted."]
+    assert not part.exists()
+    assert scan_all([source], output)[2] == []
+
+
+def test_a_stopped_scan_keeps_images_that_are_scanned_again(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--retry-errors`: those that are done are not inferred a third time."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)
+    monkeypatch.setattr(units, "MAX_FILES", 100)
+
+    class Failing(CountingClassifier):
+        def predict_prepared(self, prepared: Any) -> Any:
+            raise OutOfMemory
+
+    class Stopping(CountingClassifier):
+        def predict_prepared(self, prepared: Any) -> Any:
+            if self.seen == 10:
+                scanner.stop()
+            return super().predict_prepared(prepared)
+
+    scan(source, output, classifier=Failing())
+    first, second = Stopping(), CountingClassifier()
+    with ScanDirectory.opened(output, record(source)) as directory:
+        scanner = Scanner(
+            directory.parts,
+            classifier=first,
+            policy=POLICY,
+            limits=LIMITS,
+            redo=frozenset([Redo.ERRORS]),
+            concurrency=1,
+        )
+        list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
+    classified = sum(row["error_kind"] is None for row in rows(output).values())
+    assert classified == first.seen > 10
+    assert len(rows(output)) == 30
+    scan(source, output, Redo.ERRORS, classifier=second)
+    assert sorted(first.reds + second.reds) == list(range(30))
+    assert not ScanRecord.read(output).counts.errors
 
 
 def test_a_stopped_scan_keeps_what_is_done(source: Path, output: Path) -> None:
