@@ -3,7 +3,7 @@
 import shutil
 import threading
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,8 @@ def test_a_part_that_is_listed_while_rows_are_replaced(
     change(source / "003.png", image_bytes(203))  # in the same part as the image
     for red in range(17, 22):
         change(source / f"{red:03}.png", image_bytes(red + 100))
-    keys, is_listed = set[str](), threading.Event()
-    complete, drop = PartFiles.complete, EarlierParts.drop
+    keys, is_found, is_listed = set[str](), threading.Event(), threading.Event()
+    complete, holders, drop = PartFiles.complete, EarlierParts.holders, EarlierParts.drop
 
     def completed(files: PartFiles, part: Part) -> PartFooter | None:
         footer = complete(files, part)
@@ -171,13 +171,25 @@ def test_a_part_that_is_listed_while_rows_are_replaced(
             is_listed.set()
         return footer
 
+    def found(earlier: EarlierParts, part: Part, current: Collection[str]) -> list[str]:
+        keys = holders(earlier, part, current)
+        is_found.set()
+        return keys
+
     def dropped(earlier: EarlierParts, part: Part, keys: Iterable[str]) -> list[Path]:
         is_listed.wait(1)
         return drop(earlier, part, keys)
 
+    class Waiting(CountingClassifier):
+        def predict_prepared(self, prepared: Sequence[Any]) -> list[dict[str, float]]:
+            reds = [image.getpixel((0, 0))[0] for image in prepared]
+            assert reds == [203] or is_found.wait(5)
+            return super().predict_prepared(prepared)
+
     monkeypatch.setattr(PartFiles, "complete", completed)
+    monkeypatch.setattr(EarlierParts, "holders", found)
     monkeypatch.setattr(EarlierParts, "drop", dropped)
-    classifier = CountingClassifier()
+    classifier = Waiting()
     scanner = Scanner(
         PartFiles(output, ("normal", "nsfw")),
         classifier=classifier,
