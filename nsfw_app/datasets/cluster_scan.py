@@ -163,8 +163,9 @@ class ClusterScanner:
     def _distinct(self, units: Iterable[Unit]) -> Iterator[Unit]:
         """Units without those that were named twice.
 
-        The rows that a group of files replaces are deleted before it is scanned: the command knows
-        the parts of all groups, and a worker does not. Those of containers are the workers'.
+        The rows that a group of files replaces are moved before it is scanned: the command knows
+        the parts of all groups, and a worker does not. They are unfinished ones of the group, which
+        a worker and later runs take from there. Those of containers are the workers'.
         """
         earlier, seen = EarlierParts(self._output, Origin.FILES), set[str]()
         for unit in units:
@@ -176,6 +177,8 @@ class ClusterScanner:
                 holders = earlier.holders(part, seen)
                 if Redo.LOST not in self._redo:
                     earlier.check(part, holders)
+                if rows := earlier.rows(part, holders):
+                    self._output.write_unfinished(part.key, rows)
                 earlier.drop(part, holders)
             yield unit
 

@@ -180,14 +180,15 @@ class ScanWorker:
             return Failure(FailureKind.WORKER, "The worker has no scan.")
         job = self._job
         is_remote = any(is_url(entry.file) for entry in unit.entries)
+        output = PartFiles(job.output, job.labels)
         scanner = Scanner(
-            PartFiles(job.output, job.labels),
+            output,
             classifier=self._classifier,
             policy=job.policy,
             limits=job.limits,
             redo=job.redo,
             concurrency=self._classifier.max_in_flight * (REMOTE if is_remote else 1),
-            known_files=self._known(unit),
+            known_files=self._known(unit, output),
             earlier=self._earlier,
             detail=self._detail,
         )
@@ -217,12 +218,11 @@ class ScanWorker:
         for scanner in [*self._running.values()]:
             scanner.stop()
 
-    def _known(self, unit: Unit) -> Sequence[Path]:
-        """Rows of this unit that an interrupted run has kept; of a container, of any."""
-        if unit.is_container or not self._unfinished:
+    def _known(self, unit: Unit, output: PartFiles) -> Sequence[Path]:
+        """Rows of this unit that earlier runs have made; of a container, unfinished ones of any."""
+        if unit.is_container:
             return self._unfinished
-        key = Part.of(unit.entries).key
-        return [path for path in self._unfinished if key in path.name]
+        return [output.unfinished_path(Part.of(unit.entries).key)]
 
 
 def _check_output(job: Job) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from nsfw_app.dataset_errors import ImagesLost, ScanError
 from nsfw_app.datasets.entries import Part
 from nsfw_app.datasets.image_table import text
-from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
+from nsfw_app.datasets.part_files import PartFiles, Row, read_footer, read_table
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
 
@@ -73,6 +73,15 @@ class EarlierParts:
         """
         uris = {text(entry.uri) for entry in part.entries}
         return [path for key in keys if (path := self._files.drop(key, uris)) is not None]
+
+    def rows(self, part: Part, keys: Iterable[str]) -> list[Row]:
+        """The rows of a part's images in other parts; those of a damaged file are lost."""
+        uris, found = {text(entry.uri) for entry in part.entries}, dict[str, Row]()
+        for key in keys:
+            with suppress(ScanError):
+                rows = read_table(self._files.path(key)).to_pylist()
+                found |= {row["uri"]: row for row in rows if row["uri"] in uris}
+        return [*found.values()]
 
     def check(self, part: Part, keys: Iterable[str]) -> None:
         """Check that most images of a part that were classified can still be found.

@@ -122,7 +122,7 @@ class PartFiles:
             ScanError: They cannot be written.
         """
         output_file.make_directory(self._unfinished)
-        path, table = self._unfinished_path(key), self._table(rows)
+        path, table = self.unfinished_path(key), self._table(rows)
         if path.exists():
             with suppress(ScanError):  # it is damaged
                 table = pa.concat_tables([table, self._others(path, table)])
@@ -136,7 +136,7 @@ class PartFiles:
         """
         with output_file.writing(self.directory):
             try:
-                self._unfinished_path(key).replace(self.path(key))
+                self.unfinished_path(key).replace(self.path(key))
             except FileNotFoundError:  # another worker has just done so
                 if not self.path(key).exists():
                     raise
@@ -163,6 +163,10 @@ class PartFiles:
             self._write(path, table.take(pa.array(kept)), container)
             return path
         return None
+
+    def unfinished_path(self, key: str) -> Path:
+        """Where the rows of an interrupted part are."""
+        return self._unfinished / f"{PREFIX}{key}{SUFFIX}"
 
     def unfinished_paths(self) -> list[Path]:
         """The files with rows of interrupted parts, sorted."""
@@ -194,9 +198,6 @@ class PartFiles:
         for uri in table["uri"].to_pylist():
             rows.pop(uri, None)
         return self._table(list(rows.values()))
-
-    def _unfinished_path(self, key: str) -> Path:
-        return self._unfinished / f"{PREFIX}{key}{SUFFIX}"
 
     def _table(self, rows: Sequence[Row]) -> pa.Table:
         return image_table.table(rows, self._labels)

@@ -99,9 +99,14 @@ class ScanDirectory:
 
         Raises:
             ScanError: Rows would be deleted of images that may still be there: a source has lost
-                more than half of them, or a directory could not be read. Or a file cannot be
-                written.
+                more than half of them, or a directory could not be read. Or a part file is
+                missing, or cannot be written.
         """
+        if missing := keys - self.parts.keys():
+            raise ScanError(
+                f"{len(missing):,} part files in {self.parts.directory} were deleted during the "
+                "scan. Run the same command again: it scans their images."
+            )
         gone = find_gone(self.parts, keys, sources=self.record.sources, unopened=unopened)
         if gone.parts and not left_out.is_complete:
             raise ScanError(

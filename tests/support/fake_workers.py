@@ -60,6 +60,7 @@ class FakeWorkers:
         scan: The job of all workers.
         names: Of the workers at the start.
         before: Called with each worker and number before a unit is scanned.
+        classifier: Of the workers at the start; None for one of their own.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class FakeWorkers:
         scan: Job,
         names: Sequence[str],
         before: Callable[[str, int], None] = lambda worker, number: None,
+        classifier: FakeClassifier | None = None,
     ) -> None:
         self.loses: list[str] = []
         self.joins: list[str] = []
@@ -75,7 +77,7 @@ class FakeWorkers:
         self.parts = PartFiles(scan.output, scan.labels)
         self._scan = scan
         self._before = before
-        self._workers = {name: started(scan) for name in names}
+        self._workers = {name: started(scan, classifier) for name in names}
         self._sent: list[tuple[str, int, Unit]] = []
 
     def update(self) -> None:

@@ -18,7 +18,7 @@ from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
 from tests.support.fake_workers import FakeWorkers, job
 from tests.support.fakes import image_bytes
-from tests.support.scans import change, rows, scan
+from tests.support.scans import CountingClassifier, change, rows, scan
 
 COUNT = 40
 
@@ -93,6 +93,22 @@ def test_changed_images_have_one_row(source: Path, output: Path) -> None:
     list(scanner.scan(find_units([str(source)], left_out=scanner.left_out)))
     assert rows(output)["003.png"]["nsfw_score"] == pytest.approx(203 / 255)
     assert {"first.png", "x.png"} <= set(rows(output))
+
+
+def test_changed_images_are_inferred_alone(source: Path, output: Path) -> None:
+    """Others of their group keep their rows; also where the command is killed after it listed."""
+    run(FakeWorkers(job(output), ["a"]), source)
+    for killed in (False, True):
+        change(source / "003.png", image_bytes(250 + killed))
+        if killed:
+            workers = FakeWorkers(job(output), ["a"])
+            scanner = ClusterScanner(workers, workers.parts)
+            listed = scanner._distinct(find_units([str(source)], left_out=scanner.left_out))
+            assert sum(not unit.is_container for unit in listed) > 1
+        classifier = CountingClassifier()
+        run(FakeWorkers(job(output), ["a"], classifier=classifier), source)
+        assert classifier.reds == [250 + killed]
+        assert len(rows(output)) == COUNT + 3
 
 
 def test_rows_of_a_list_are_kept_where_its_disk_is_not_mounted(

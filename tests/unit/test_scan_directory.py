@@ -12,6 +12,7 @@ import pytest
 
 from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
 from nsfw_app.datasets import units
+from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.output_file import PARTIAL
 from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
 from nsfw_app.datasets.scan_record import ScanRecord
@@ -68,6 +69,21 @@ def test_the_policy_of_the_scan_is_kept(tmp_path: Path) -> None:
     opened(tmp_path)
     other = replace(WANTED, policy=Policy(0.9, 0.1, 0.95, version=7))
     assert opened(tmp_path, other).policy == WANTED.policy
+
+
+def test_part_files_that_disappear_are_noticed(tmp_path: Path) -> None:
+    """The scan is not finished without the rows of its images."""
+    source, output = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "a.png").write_bytes(image_bytes(1))
+    _, (part,) = scan(source, output)
+    with ScanDirectory.opened(output, record(source)) as directory:
+        directory.parts.path(part.key).unlink()
+        with pytest.raises(ScanError, match="1 part files .* were deleted during the scan"):
+            directory.finish({part.key}, left_out=LeftOutFiles(), unopened=[], finished_at="2026")
+    assert ScanRecord.read(output).finished_at is None
+    scan(source, output)
+    assert set(rows(output)) == {"a.png"}
 
 
 def test_sources_can_be_added_and_not_left_out(tmp_path: Path) -> None:
