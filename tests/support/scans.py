@@ -85,9 +85,9 @@ def scan_all(
     return scanner, parts, gone
 
 
-def rows(output: Path) -> dict[str, dict[str, Any]]:
+def rows(output: Path, folder: str = "images") -> dict[str, dict[str, Any]]:
     """The rows of all part files by file name; each image must have one row."""
-    found = [row for path in (output / "images").glob("part-*") for row in read(path)]
+    found = [row for path in (output / folder).glob("part-*") for row in read(path)]
     by_name = {Path(row["name"]).name: row for row in found}
     assert len(by_name) == len(found)
     return by_name

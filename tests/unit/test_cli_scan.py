@@ -103,6 +103,23 @@ def wait_for_parts(process: subprocess.Popen[str], output: Path, count: int) -> 
         time.sleep(0.01)
 
 
+def wait_for_change(process: subprocess.Popen[str], output: Path) -> None:
+    """Wait until part files change, or the scan has ended."""
+    before = {path: path.stat().st_ino for path in output.glob("images/part-*")}
+    while process.poll() is None:
+        with suppress(FileNotFoundError):  # it was replaced
+            if {path: path.stat().st_ino for path in output.glob("images/part-*")} != before:
+                return
+        time.sleep(0.001)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process with SIGKILL, within 0.3 seconds."""
+    time.sleep(random.uniform(0, 0.3))
+    process.kill()
+    process.communicate()
+
+
 def assert_complete(output: Path) -> None:
     """Each image of `large` has one row."""
     found = rows(output)
@@ -282,21 +299,38 @@ def test_a_line_of_json_is_printed_regularly(
 
 def test_a_scan_that_is_killed_at_any_moment_continues(large: Path, output: Path) -> None:
     """With SIGKILL, several times: each image has one row, and complete parts are kept."""
-    moments = random.Random()
-    kept = 0
+    kept: set[str] = set()
     for _ in range(KILLS):
         process = started(large, output)
-        wait_for_parts(process, output, kept + 1)
-        time.sleep(moments.uniform(0, 0.3))
-        process.kill()
-        process.communicate()
+        wait_for_parts(process, output, len(list(output.glob("images/part-*"))) + 1)
+        kill(process)
         found = rows(output)
-        assert len(found) >= kept
-        kept = len(list(output.glob("images/part-*")))
-    written = len(rows(output))
+        assert set(found) >= kept
+        kept = set(found)
     out, err = started(large, output).communicate(timeout=TIMEOUT_S)
-    assert f"This run scanned {COUNT + 1 - written}," in out, err
+    assert f"This run scanned {COUNT + 1 - len(kept)}," in out, err
     assert_complete(output)
+
+
+def test_a_scan_of_changed_files_that_is_killed_continues(large: Path, output: Path) -> None:
+    """No image ever has two rows, and those that did not change have theirs at any moment."""
+    started(large, output).communicate(timeout=TIMEOUT_S)
+    before = rows(output)
+    changed = {f"{number:03}.png" for number in range(0, COUNT, 4)}
+    for name in changed:
+        change(large / name, image_bytes(255 - int(name[:3]), size=(200, 150)))
+    for _ in range(KILLS):
+        process = started(large, output)
+        wait_for_change(process, output)
+        kill(process)
+        kept = rows(output) | rows(output, "unfinished")
+        assert set(kept) == set(before)
+        for name in set(before) - changed:
+            assert kept[name]["sha256"] == before[name]["sha256"]
+    started(large, output).communicate(timeout=TIMEOUT_S)
+    assert_complete(output)
+    after = rows(output)
+    assert {name for name in before if after[name]["sha256"] != before[name]["sha256"]} == changed
 
 
 def test_ctrl_c_finishes_what_is_in_flight(large: Path, output: Path) -> None:
