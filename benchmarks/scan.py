@@ -1,7 +1,7 @@
 """Speed of `scan`: against `classify`, the bare model, and another package's scan.
 
     python -m benchmarks.scan --photos 200 --small 100000 --xyran ../xyran/bin/xyran
-    python -m benchmarks.scan --photos 0 --small 5000 --model vit-base
+    NSFW_BACKEND=openvino-int8 python -m benchmarks.scan --photos 0 --model vit-base --rounds 5
 
 Prints one JSON object.
 
@@ -11,9 +11,10 @@ Prints one JSON object.
 - Small images of 256 x 192 pixels, in rounds: the scan in a process that has loaded the model, and
   the rate of the bare model in it, before and after, on decoded images with enough callers to fill
   its batches. The share of a round is of the mean of the two, and the median of the rounds counts.
+  Each round is printed to standard error when it ends.
 
 `cpu_ms` is the CPU time of an image; compare it on a machine with other load. `vit-base` is a ViT
-of Falconsai's size with random weights.
+of Falconsai's size with random weights. Where NSFW_BACKEND names a format, it is optimized first.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import files
-from benchmarks.backends import save_random_vit
+from benchmarks.backends import Subject, build, save_random_vit
 from benchmarks.processes import in_new_process
 from benchmarks.timing import images_per_s
 from nsfw_app import settings
@@ -45,6 +46,7 @@ from nsfw_app.datasets.units import find_units
 from nsfw_app.models import calibration_set
 from nsfw_app.models.cards import OPEN_NSFW, first_policy
 from nsfw_app.models.classifier import Classifier
+from nsfw_app.models.optimized_formats import FILES
 from nsfw_app.records import Policy
 from nsfw_app.settings import Settings
 
@@ -163,12 +165,23 @@ def rate_beyond(start: Duration, run: Duration, count: int) -> dict[str, float |
 def small(model: str, count: int, rounds: int) -> dict[str, Any]:
     """The rate of a scan of small images, and that of its model alone."""
     with tempfile.TemporaryDirectory(prefix="nsfw-benchmark-") as name:
-        folder = Path(name)
+        folder, chosen = Path(name), settings.load()
         if model == RANDOM_VIT:
-            model = str(folder / "vit")
+            model, chosen = str(folder / "vit"), chosen.model_copy(update={"data_dir": folder})
             in_new_process(save_random_vit, model)
+            if chosen.backend in FILES:
+                in_new_process(build, _subject(model, chosen), [chosen.backend])
         write_small(folder / "images", count, parts=rounds)
-        return dict(in_new_process(measure_small, model, folder / "images", folder / "out"))
+        chosen = chosen.model_copy(update={"model": model})
+        return dict(in_new_process(measure_small, chosen, folder / "images", folder / "out"))
+
+
+def _subject(model: str, chosen: Settings) -> Subject:
+    """The model to optimize."""
+    revision = chosen.model_revision
+    return Subject(
+        RANDOM_VIT, model, revision, chosen.unsafe_labels, chosen.threads, chosen.artifacts_dir
+    )
 
 
 def write_small(directory: Path, count: int, *, parts: int = 1) -> None:
@@ -196,9 +209,8 @@ def small_images(folder: Path) -> Iterator[bytes]:
         number += 1
 
 
-def measure_small(model: str, images: Path, output: Path) -> dict[str, Any]:
+def measure_small(chosen: Settings, images: Path, output: Path) -> dict[str, Any]:
     """Rates of the bare model and of a scan with it, in this process, in rounds."""
-    chosen = settings.load().model_copy(update={"model": model})
     classifier = open_loader(chosen, policy_of(chosen)).wait()
     decoded = [image.resize(SIZE) for image in calibration_set.bundled()]
     rounds: list[dict[str, Any]] = []
@@ -209,6 +221,7 @@ def measure_small(model: str, images: Path, output: Path) -> dict[str, Any]:
         mean = (before["images_per_s"] + bare["images_per_s"]) / 2
         share = round(scanned["images_per_s"] / mean, 3)
         rounds.append({"before": before, "scan": scanned, "after": bare, "share_of_bare": share})
+        print(json.dumps(rounds[-1]), file=sys.stderr)
     return {
         "backend": classifier.identity.backend,
         "rounds": rounds,
