@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.label_imports import Recorded
 from nsfw_app.store.period_counts import Period
 from tests.support.commands import Run, run
 from tests.support.image_files import encoded
@@ -297,6 +300,42 @@ def test_a_reviewer_overrules_a_source_for_another_model(store: Store) -> None:
     assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
     (row,) = store.labeled_images.all()
     assert (row.settled, row.settled_differ) == ("nsfw", False)
+
+
+def test_a_label_is_replaced_where_it_stands(store: Store, tmp_path: Path) -> None:
+    """A model that saw the image since neither doubles a label nor makes it differ from itself.
+
+    Labels that stand for both models, as earlier versions recorded them, are replaced for both.
+    """
+    record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
+    image = add_labeled(store, pattern(1), None)
+    record({image: Label.NORMAL}, "lab")
+    add_labeled(store, pattern(1), None, identity=OTHER)
+    assert record({image: Label.NORMAL}, "lab") == Recorded(unchanged=1)
+    assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert [row.label for row in read_rows(store, labels=Labels.ALL).rows] == ["nsfw"]
+    assert [(d.model, d.reviewer_label, d.undone) for d in imported(store)] == [
+        (FAKE.model, "normal", True),
+        (FAKE.model, "nsfw", False),
+    ]
+    latest = store.catalog.find(image, OTHER)
+    assert latest is not None
+    with closing(sqlite3.connect(tmp_path / "review.db")) as db, db:
+        db.execute(
+            """
+            insert into decisions (nonce, decided_at, reviewer, prediction_id, name, source,
+              threshold, model_label, label, reasons, note, batch_id)
+            select 'earlier', decided_at, reviewer, ?, name, source, threshold, model_label,
+              'normal', reasons, note, batch_id
+            from decisions where reviewer = 'import:lab' limit 1
+            """,
+            (latest.prediction_id,),
+        )
+    assert store.settled_labels.all() == []
+    assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert store.consistency.check() == []
 
 
 def test_labels_are_recorded_all_or_none(store: Store) -> None:
