@@ -9,7 +9,6 @@
 - What cannot be attributed to one known image with one label is counted, and not imported.
 """
 
-import csv
 import json
 import re
 from collections import Counter
@@ -125,8 +124,8 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
             )
     except OSError as error:
         raise LabelSetError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text of its kind.") from error
+    except UnicodeDecodeError as error:
+        raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text.") from error
 
 
 def match(

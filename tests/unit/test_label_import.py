@@ -418,6 +418,7 @@ def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> 
         ("a.json", "{}", "is not an export of Label Studio"),
         ("a.csv", "sha256\nabc\n", "the column 'label' is missing"),
         ("a.csv", "label\nnsfw\n", "the column 'sha256 or image_sha256 or path or file_name'"),
+        ("a.csv", 'path,label\n"a,normal\nb,nsfw\nc,nsfw\n', "a.csv, line 2: this is not CSV"),
         ("a.jsonl", "[]\n", "line 1"),
         ("a.txt", "", "does not end with .csv, .jsonl or .json"),
     ],
