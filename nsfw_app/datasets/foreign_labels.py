@@ -2,8 +2,10 @@
 
 - CSV and JSON Lines with a column `label` and one of `sha256`, `image_sha256`, `path`,
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
+- An image file in a directory is known by its bytes, unless a row has its hash.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +14,26 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from nsfw_app.dataset_errors import LabelSetError
-from nsfw_app.datasets.labels import read_rows
-from nsfw_app.datasets.training_set import METADATA
+from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.labels import TABLES, read_rows
 
 HASH_COLUMNS = ("sha256", "image_sha256")
 PATH_COLUMNS = ("path", "file_name")
+METADATA = "metadata"  # name of the tables in an image folder
+LABEL_TABLES = (".jsonl", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignLabel:
-    """A label as a file has it; texts are empty where it has none."""
+    """A label as a file has it; texts are empty where it has none.
+
+    `sha256` is what a row says, `content_sha256` the hash of the file that is at the path.
+    """
 
     label: str
     sha256: str = ""
     path: str = ""
+    content_sha256: str = ""
 
 
 def read_labels(path: Path) -> Iterator[ForeignLabel]:
@@ -39,8 +47,8 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
             yield from _image_folder(path)
         elif path.suffix.lower() == ".json":
             yield from _tasks(path)
-        elif path.suffix.lower() in (".csv", ".jsonl"):
-            yield from (_from_row(row, where) for where, row in read_rows(path))
+        elif path.suffix.lower() in LABEL_TABLES:
+            yield from (_from_row(row, where=where) for where, row in read_rows(path))
         else:
             raise LabelSetError(
                 f"{path} is not a directory, and its name does not end with .csv, .jsonl or .json."
@@ -51,12 +59,23 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
         raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text.") from error
 
 
-def _from_row(row: Mapping[str, str], where: str) -> ForeignLabel:
+def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = None) -> ForeignLabel:
+    """The label in a row; the image may be a file in the directory."""
     for name in ("label", HASH_COLUMNS + PATH_COLUMNS):
         wanted = (name,) if isinstance(name, str) else name
         if not any(column in row for column in wanted):
             raise LabelSetError(f"{where}: the column '{' or '.join(wanted)}' is missing.")
-    return ForeignLabel(row["label"], _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS))
+    sha256, path = _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS)
+    content = _content_sha256(directory / path) if directory and path and not sha256 else ""
+    return ForeignLabel(row["label"], sha256, path, content)
+
+
+def _content_sha256(path: Path) -> str:
+    """The hash of an image file; empty where there is none."""
+    if path.name.startswith(".") or not is_image_name(path.name) or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str:
@@ -64,15 +83,22 @@ def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
-    tables = sorted(directory.rglob(METADATA))
+    found = sorted(directory.rglob(f"{METADATA}.*"))
+    tables = [path for path in found if path.suffix in TABLES]
     for table in tables:
+        if table.suffix not in LABEL_TABLES:
+            raise LabelSetError(f"{table} is not read: write it as metadata.jsonl or metadata.csv.")
         for where, row in read_rows(table):
-            yield _from_row(row, where)
+            yield _from_row(row, where=where, directory=table.parent)
     if not tables:
         for path in sorted(directory.rglob("*")):
             relative = path.relative_to(directory)
             if path.is_file() and len(relative.parts) > 1:
-                yield ForeignLabel(path.parent.name, path=relative.as_posix())
+                yield ForeignLabel(
+                    path.parent.name,
+                    path=relative.as_posix(),
+                    content_sha256=_content_sha256(path),
+                )
 
 
 def _tasks(path: Path) -> Iterator[ForeignLabel]:

@@ -1,8 +1,9 @@
 """Finds the images that labels from elsewhere are about, and says what the labels change.
 
-- An image is found by its hash, given as such or as the name of the file, or else by the whole path
-  under which it was uploaded. `NameMatch.LAST_PART` also takes the last part of a path, where
-  neither several images nor several paths have it.
+- An image is found by its hash or, of a file in a directory, by the hash of its bytes; or else by
+  the whole path under which it was uploaded, or by the hash that is the name of the file.
+- `NameMatch.LAST_PART` also takes the last part of a path, where neither several images nor several
+  paths have it.
 - A hash that is not known is the label of an image that is not stored, such as one of a scan.
 - What cannot be attributed to one known image with one label is counted, and not imported.
 """
@@ -95,15 +96,14 @@ def match(
 ) -> Matched:
     """Attribute labels to images, stored or not."""
     unused: Counter[Unused] = Counter()
-    by_name = any(not _hash(each) for each in found)
-    names = _Names(found, imports.by_name() if by_name else {}, names_by)
+    images = _Images(found, imports, names_by)
     labels: dict[str, set[Label]] = {}
     for each in found:
         label = _label(each.label)
         if isinstance(label, Unused):
             unused[label] += 1
             continue
-        image = _hash(each) or names.image(each)
+        image = images.of(each)
         if isinstance(image, Unused):
             unused[image] += 1
         else:
@@ -122,41 +122,62 @@ def _label(text: str) -> Label | Unused:
     return Label.NSFW if role is LabelRole.UNSAFE else Label.NORMAL
 
 
-def _hash(each: ForeignLabel) -> str:
-    """The hash that a label names; empty where it names none."""
-    text = each.sha256 or PurePosixPath(each.path).stem
+def _hash(text: str) -> str:
+    """The hash that a text is; empty where it is none."""
     return text.lower() if re.fullmatch(SHA256_PATTERN, text.lower()) else ""
 
 
-class _Names:
-    """Finds images by the paths of a file.
+def _hash_in_name(path: str) -> str:
+    """The hash that a file has as its name, without the suffix; empty where it has none."""
+    return _hash(PurePosixPath(path).stem)
+
+
+class _Images:
+    """Finds the images of labels.
 
     Args:
         found: All labels of the file: a name that several of its paths have finds no image.
-        stored: The hashes of images by the path under which they were uploaded.
+        imports: The images that are stored.
         names_by: Whether the last part of a path is enough.
     """
 
     def __init__(
-        self, found: Sequence[ForeignLabel], stored: Mapping[str, set[str]], names_by: NameMatch
+        self, found: Sequence[ForeignLabel], imports: LabelImports, names_by: NameMatch
     ) -> None:
-        self._stored, self._names_by = stored, names_by
+        paths = [each for each in found if not _hash(each.sha256)]
+        self._stored = imports.by_name() if paths else {}
+        self._known = imports.known(
+            {each.content_sha256 for each in paths} | {_hash_in_name(each.path) for each in paths}
+        )
+        self._names_by = names_by
         self._paths: dict[str, set[str]] = {}
-        for each in found:
-            if not _hash(each):
-                self._paths.setdefault(self._name(each.path), set()).add(each.path)
+        for each in paths:
+            self._paths.setdefault(self._name(each.path), set()).add(each.path)
 
-    def image(self, each: ForeignLabel) -> str | Unused:
-        """The hash of the image of a label, or why there is none."""
-        name = each.path if each.path in self._stored else self._name(each.path)
+    def of(self, each: ForeignLabel) -> str | Unused:
+        """The hash of the image of a label, stored or not, or why there is none."""
+        if sha256 := _hash(each.sha256):
+            return sha256
+        if each.content_sha256 in self._known:
+            return each.content_sha256
+        named = _hash_in_name(each.path)
+        whole = self._stored.get(each.path, set()) | ({named} & self._known)
+        if whole:
+            return next(iter(whole)) if len(whole) == 1 else Unused.AMBIGUOUS
+        image = self._by_last_part(each.path)
+        if image is Unused.UNMATCHED:
+            return named or each.content_sha256 or image
+        return image
+
+    def _by_last_part(self, path: str) -> str | Unused:
+        name = self._name(path)
         images = self._stored.get(name, set())
         if not images:
             return Unused.UNMATCHED
-        if name != each.path:
-            if self._names_by is NameMatch.WHOLE_PATH:
-                return Unused.NAME_ONLY
-            if len(self._paths[name]) > 1:
-                return Unused.SHARED_NAME
+        if self._names_by is NameMatch.WHOLE_PATH:
+            return Unused.NAME_ONLY
+        if len(self._paths[name]) > 1:
+            return Unused.SHARED_NAME
         return next(iter(images)) if len(images) == 1 else Unused.AMBIGUOUS
 
     def _name(self, path: str) -> str:

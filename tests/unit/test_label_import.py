@@ -170,6 +170,64 @@ def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: 
     assert (decision.image_sha256, decision.reviewer_label) == (image, "normal")
 
 
+def test_files_in_directories_are_known_by_their_bytes(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Whatever they are called; one that is not stored is that of a scan, by the same hash."""
+    first, second = (encoded(pattern(seed), "JPEG", quality=95) for seed in (1, 2))
+    image = add_labeled(store, pattern(1), None, name="other.png")
+    add_labeled(store, pattern(3), None, name="third.jpg")
+    folder = tmp_path / "labeled" / "nsfw"
+    folder.mkdir(parents=True)
+    names = {"x.jpg": first, "y.jpg": second, "third.jpg": b"z", ".DS_Store": b"z", "z.txt": b"z"}
+    for name, content in names.items():
+        (folder / name).write_bytes(content)
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert "5 labels read, 2 recorded" in done.out
+    assert done.err.splitlines() == [
+        "Not imported: 2 of images that are not stored here.",
+        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
+    ]
+    assert [(d.image_sha256, d.reviewer_label) for d in imported(store)] == [(image, "nsfw")]
+    assert store.label_imports.unstored() == {hashlib.sha256(second).hexdigest(): Label.NSFW}
+
+
+def test_metadata_of_image_folders_is_read(store: Store, tmp_path: Path, run: Run) -> None:
+    """As JSON Lines or CSV, for the files next to it, by their bytes; Parquet is refused."""
+    images = [add_labeled(store, pattern(seed), None) for seed in range(2)]
+    for seed, split in enumerate(("train", "test")):
+        folder = tmp_path / "labeled" / split
+        folder.mkdir(parents=True)
+        (folder / "a.jpg").write_bytes(encoded(pattern(seed), "JPEG", quality=95))
+    write_rows(tmp_path / "labeled/train/metadata.csv", [{"file_name": "a.jpg", "label": "normal"}])
+    (tmp_path / "labeled/test/metadata.jsonl").write_text('{"file_name": "a.jpg", "label": "nsfw"}')
+    assert "2 recorded" in run("import-labels", tmp_path / "labeled", "--source", "lab").out
+    found = {d.image_sha256: d.reviewer_label for d in imported(store)}
+    assert found == {images[0]: "normal", images[1]: "nsfw"}
+    (tmp_path / "labeled/test/metadata.parquet").touch()
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert done.code == 1
+    assert "metadata.parquet is not read: write it as metadata.jsonl or metadata.csv." in done.err
+
+
+def test_a_stored_path_comes_before_a_hash_in_it(store: Store, tmp_path: Path, run: Run) -> None:
+    """An image may have been uploaded under the name of a hash that is not its own."""
+    other, name = hashlib.sha256(b"other").hexdigest(), hashlib.sha256(b"url").hexdigest()
+    image = add_labeled(store, pattern(1), None, name=f"{name}.jpg")
+    copied = add_labeled(store, pattern(2), None)
+    add_labeled(store, pattern(3), None, name=f"{copied}.jpg")
+    paths = (f"{name}.jpg", f"a/{name}.jpg", f"{copied}.jpg", f"a/{copied}.jpg", f"{other}.jpg")
+    path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
+    done = run("import-labels", path, "--source", "lab")
+    assert "5 labels read, 3 recorded" in done.out
+    assert done.err.splitlines() == [
+        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
+        "Not imported: 1 of a name that several images have.",
+    ]
+    assert {d.image_sha256 for d in imported(store)} == {image, copied}
+    assert store.label_imports.unstored() == {other: Label.NSFW}
+
+
 def test_two_paths_are_never_one_image(store: Store, tmp_path: Path, run: Run) -> None:
     """The last part of a path finds an image on request only, and where no other path has it."""
     add_labeled(store, pattern(1), None, name="one.png")
