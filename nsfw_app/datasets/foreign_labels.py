@@ -2,6 +2,8 @@
 
 - CSV and JSON Lines with a column `label` and one of `sha256`, `image_sha256`, `path`,
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
+- Where a table has a model's score and action, its column `label` is the model's verdict and is not
+  read: `settled_label` is people's.
 - An image file in a directory is known by its bytes, unless a row has its hash.
 """
 
@@ -19,6 +21,9 @@ from nsfw_app.datasets.labels import TABLES, read_rows
 
 HASH_COLUMNS = ("sha256", "image_sha256")
 PATH_COLUMNS = ("path", "file_name")
+# Of rows that `filter` and `classify` write: their `label` is the model's verdict.
+VERDICT_COLUMNS = {"nsfw_score", "action"}
+SETTLED_LABEL = "settled_label"
 METADATA = "metadata"  # name of the tables in an image folder
 LABEL_TABLES = (".jsonl", ".csv")
 
@@ -61,13 +66,25 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
 
 def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = None) -> ForeignLabel:
     """The label in a row; the image may be a file in the directory."""
-    for name in ("label", HASH_COLUMNS + PATH_COLUMNS):
-        wanted = (name,) if isinstance(name, str) else name
-        if not any(column in row for column in wanted):
-            raise LabelSetError(f"{where}: the column '{' or '.join(wanted)}' is missing.")
+    label = _label_column(row, where=where)
+    for columns in ((label,), HASH_COLUMNS + PATH_COLUMNS):
+        if not any(column in row for column in columns):
+            raise LabelSetError(f"{where}: the column '{' or '.join(columns)}' is missing.")
     sha256, path = _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS)
     content = _content_sha256(directory / path) if directory and path and not sha256 else ""
-    return ForeignLabel(row["label"], sha256, path, content)
+    return ForeignLabel(row[label], sha256, path, content)
+
+
+def _label_column(row: Mapping[str, str], *, where: str) -> str:
+    """The column with people's label, which is not `label` beside a model's score and action."""
+    if not VERDICT_COLUMNS.issubset(row):
+        return "label"
+    if SETTLED_LABEL not in row:
+        raise LabelSetError(
+            f"{where}: the labels are those of a model, beside its nsfw_score and action. Write "
+            f"people's labels into a column '{SETTLED_LABEL}'; it may be empty."
+        )
+    return SETTLED_LABEL
 
 
 def _content_sha256(path: Path) -> str:

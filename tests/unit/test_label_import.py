@@ -16,6 +16,7 @@ from nsfw_app.datasets.training_set import Split
 from nsfw_app.decision import Decision
 from nsfw_app.errors import NotFound
 from nsfw_app.evidence.agreement import Insights
+from nsfw_app.imaging import decode
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.review.policies import PolicyBook
@@ -24,9 +25,11 @@ from nsfw_app.store import Store
 from nsfw_app.store.label_imports import Recorded
 from nsfw_app.store.period_counts import Period
 from tests.support.commands import Run, run
+from tests.support.fakes import image_bytes
 from tests.support.image_files import encoded
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
 from tests.support.sample_records import FAKE, OTHER, admitted, answer, person
+from tests.support.scans import scan
 
 __all__ = ["run"]
 
@@ -208,6 +211,28 @@ def test_metadata_of_image_folders_is_read(store: Store, tmp_path: Path, run: Ru
     done = run("import-labels", tmp_path / "labeled", "--source", "lab")
     assert done.code == 1
     assert "metadata.parquet is not read: write it as metadata.jsonl or metadata.csv." in done.err
+
+
+@pytest.mark.parametrize("output", ["kept.jsonl", "copied"])
+def test_labels_of_a_model_are_not_imported(
+    output: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Of what `filter` writes, people's labels are read, and the others counted."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in (0, 10):
+        (source / f"{red}.png").write_bytes(image_bytes(red))
+    scan(source, tmp_path / "scanned")
+    labeled = decode.sha256(image_bytes(10))
+    path = write_rows(tmp_path / "labels.csv", [{"sha256": labeled, "label": "normal"}])
+    run("import-labels", path, "--source", "lab")
+    file_format = ("--format", "copy") if output == "copied" else ()
+    options = ("--decisions", "--output", tmp_path / output, *file_format)
+    assert run("filter", tmp_path / "scanned", *options).code == 0
+    done = run("import-labels", tmp_path / output, "--source", "again")
+    assert "2 labels read, 1 recorded" in done.out
+    assert done.err == "Not imported: 1 without a label.\n"
+    assert store.label_imports.unstored() == {labeled: Label.NORMAL}
 
 
 def test_a_stored_path_comes_before_a_hash_in_it(store: Store, tmp_path: Path, run: Run) -> None:
@@ -476,6 +501,7 @@ def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> 
         ("a.json", "{}", "is not an export of Label Studio"),
         ("a.csv", "sha256\nabc\n", "the column 'label' is missing"),
         ("a.csv", "label\nnsfw\n", "the column 'sha256 or image_sha256 or path or file_name'"),
+        ("a.csv", "sha256,label,nsfw_score,action\na,nsfw,0.9,block\n", "those of a model, beside"),
         ("a.csv", 'path,label\n"a,normal\nb,nsfw\nc,nsfw\n', "a.csv, line 2: this is not CSV"),
         ("a.jsonl", "[]\n", "line 1"),
         ("a.txt", "", "does not end with .csv, .jsonl or .json"),
