@@ -133,12 +133,12 @@ def read_rows(
 
 def _labeled(image: ImageLabels, labels: Labels) -> _Labeled | Omission | None:
     """The label of an image, or why it has none; None where it is not among these labels."""
+    if image.set_aside:
+        return Omission.SET_ASIDE
     if image.correction is not None:
         if image.corrections_differ:
             return Omission.DIFFERING
         return _Labeled(image, image.correction, LabelSource.CORRECTION)
-    if image.set_aside:
-        return Omission.SET_ASIDE
     if labels is Labels.CORRECTIONS:
         return None
     if image.settled_differ:

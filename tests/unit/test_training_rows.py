@@ -128,6 +128,23 @@ def test_what_is_left_out_is_counted(store: Store) -> None:
     }
 
 
+def test_an_image_that_was_set_aside_for_one_model_is_left_out(store: Store) -> None:
+    """Also where its label was confirmed for another model."""
+    image = add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NORMAL)
+    add_labeled(store, pattern(1), Label.NORMAL, identity=OTHER)
+    (found,) = (
+        each.prediction_id
+        for each in store.training.misclassifications(limit=10)
+        if (each.image_sha256, each.model) == (image, OTHER.model)
+    )
+    store.training.decide(found, None, reviewer="ann")
+    for labels in Labels:
+        rows = read_rows(store, labels=labels)
+        assert (rows.rows, rows.omitted) == ([], {Omission.SET_ASIDE: 1})
+    store.training.decide(found, Label.NORMAL, reviewer="ann")
+    assert [row.sha256 for row in everything(store).rows] == [image]
+
+
 def test_blind_decisions_are_rows(store: Store) -> None:
     """An image that waits for reviewers elsewhere keeps the label of its settled prediction."""
     add_labeled(store, pattern(1), Label.NSFW)
