@@ -63,8 +63,8 @@ def import_labels(
     for reason, count in unused.items():
         typer.echo(f"Not imported: {count:,} {reason}.", err=True)
     typer.echo(
-        f"{len(found):,} labels read, {recorded.added:,} recorded, {recorded.unchanged:,} already "
-        "recorded."
+        f"{len(found):,} labels read: {recorded.added:,} recorded, {recorded.unchanged:,} already "
+        f"recorded, {sum(unused.values()):,} not imported."
     )
     typer.echo(_sentences(effect_of(matched.labels, store)))
 

@@ -96,7 +96,9 @@ def _content_sha256(path: Path) -> str:
 
 
 def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    return next((str(row[column]) for column in columns if row.get(column)), "")
+    """The text in the first of the columns that is not blank."""
+    texts = (str(row.get(column) or "") for column in columns)
+    return next((text for text in texts if text.strip()), "")
 
 
 def _image_folder(directory: Path) -> Iterator[ForeignLabel]:

@@ -28,12 +28,14 @@ class Unused(StrEnum):
     """Why a label is not imported."""
 
     UNLABELED = "without a label"
+    INVALID_HASH = "with a SHA-256 that is not 64 hexadecimal digits"
     UNKNOWN_LABEL = "with a label that is neither normal nor nsfw"
     UNMATCHED = "of images that are not stored here"
     NAME_ONLY = "of paths of which only the last part is known (see --match-names)"
     SHARED_NAME = "of different paths with the same last part"
     AMBIGUOUS = "of a name that several images have"
     CONTRADICTORY = "of images with several labels"
+    REPEATED = "that repeat another one"
     RESTRICTED = "of restricted images"
 
 
@@ -46,7 +48,10 @@ class NameMatch(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The label of each image, by hash, and how many labels are not used, by reason."""
+    """The label of each image, by hash, and how many labels are not used, by reason.
+
+    Together they are as many as the labels that were read.
+    """
 
     labels: Mapping[str, Label]
     unused: Mapping[Unused, int]
@@ -97,7 +102,7 @@ def match(
     """Attribute labels to images, stored or not."""
     unused: Counter[Unused] = Counter()
     images = _Images(found, imports, names_by)
-    labels: dict[str, set[Label]] = {}
+    labels: dict[str, Counter[Label]] = {}
     for each in found:
         label = _label(each.label)
         if isinstance(label, Unused):
@@ -107,9 +112,14 @@ def match(
         if isinstance(image, Unused):
             unused[image] += 1
         else:
-            labels.setdefault(image, set()).add(label)
-    kept = {image: next(iter(given)) for image, given in labels.items() if len(given) == 1}
-    unused[Unused.CONTRADICTORY] = len(labels) - len(kept)
+            labels.setdefault(image, Counter())[label] += 1
+    kept: dict[str, Label] = {}
+    for image, given in labels.items():
+        if len(given) > 1:
+            unused[Unused.CONTRADICTORY] += given.total()
+            continue
+        kept[image] = next(iter(given))
+        unused[Unused.REPEATED] += given.total() - 1
     return Matched(kept, {reason: unused[reason] for reason in Unused if unused[reason]})
 
 
@@ -124,7 +134,8 @@ def _label(text: str) -> Label | Unused:
 
 def _hash(text: str) -> str:
     """The hash that a text is; empty where it is none."""
-    return text.lower() if re.fullmatch(SHA256_PATTERN, text.lower()) else ""
+    sha256 = text.strip().lower().removeprefix("sha256:").strip()
+    return sha256 if re.fullmatch(SHA256_PATTERN, sha256) else ""
 
 
 def _hash_in_name(path: str) -> str:
@@ -144,7 +155,7 @@ class _Images:
     def __init__(
         self, found: Sequence[ForeignLabel], imports: LabelImports, names_by: NameMatch
     ) -> None:
-        paths = [each for each in found if not _hash(each.sha256)]
+        paths = [each for each in found if not each.sha256]
         self._stored = imports.by_name() if paths else {}
         self._known = imports.known(
             {each.content_sha256 for each in paths} | {_hash_in_name(each.path) for each in paths}
@@ -156,8 +167,8 @@ class _Images:
 
     def of(self, each: ForeignLabel) -> str | Unused:
         """The hash of the image of a label, stored or not, or why there is none."""
-        if sha256 := _hash(each.sha256):
-            return sha256
+        if each.sha256:
+            return _hash(each.sha256) or Unused.INVALID_HASH
         if each.content_sha256 in self._known:
             return each.content_sha256
         named = _hash_in_name(each.path)

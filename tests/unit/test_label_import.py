@@ -64,7 +64,7 @@ def test_labels_become_decisions_of_the_source_once(store: Store, tmp_path: Path
         done = run("import-labels", path, "--source", "lab")
         assert done.code == 0
         assert done.out.startswith(
-            f"2 labels read, {added} recorded, {unchanged} already recorded.\n"
+            f"2 labels read: {added} recorded, {unchanged} already recorded, 0 not imported.\n"
         )
     decisions = imported(store)
     assert [(d.reviewer, d.image_sha256, d.reviewer_label, d.model_label) for d in decisions] == [
@@ -106,17 +106,48 @@ def test_what_is_not_imported_is_counted(store: Store, tmp_path: Path, run: Run)
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps({"path": p, "label": v}) + "\n" for p, v in paths.items()))
     done = run("import-labels", path, "--source", "lab")
-    assert done.out.startswith("9 labels read, 1 recorded, 0 already recorded.\n")
+    assert done.out.startswith("9 labels read: 1 recorded, 0 already recorded, 8 not imported.\n")
     assert done.err.splitlines() == [
         "Not imported: 1 without a label.",
         "Not imported: 1 with a label that is neither normal nor nsfw.",
         "Not imported: 1 of images that are not stored here.",
         "Not imported: 1 of paths of which only the last part is known (see --match-names).",
         "Not imported: 1 of a name that several images have.",
-        "Not imported: 1 of images with several labels.",
+        "Not imported: 2 of images with several labels.",
         "Not imported: 1 of restricted images.",
     ]
     assert [d.image_sha256 for d in imported(store)] == [image]
+
+
+def test_counts_of_an_import_add_up(store: Store, tmp_path: Path, run: Run) -> None:
+    """Each label that is read is recorded, already recorded, or not imported for one reason."""
+    one, two, three, minor = (add_labeled(store, pattern(seed), None) for seed in range(4))
+    made = answer("minor", Label.NSFW, image_sha256=minor, reasons=(Reason.MINOR_PRESENT,))
+    store.log.add(made, person("cid", owner="ann"))
+    given = [
+        *[(one, "nsfw"), (one, "normal"), (one, "nsfw")],
+        *[(f" {two} ", "nsfw"), (f"SHA256:{two.upper()}", "nsfw"), (two, "nsfw")],
+        *[(three, "normal"), (minor, "nsfw"), (minor, "nsfw"), (f"{three[:63]}z", "normal")],
+        *[("  ", "normal"), (one, ""), (one, "banana")],
+    ]
+    rows = [{"sha256": sha256, "label": label, "path": "no.png"} for sha256, label in given]
+    path = write_rows(tmp_path / "labels.csv", rows)
+    for counts in ("2 recorded, 0 already recorded", "0 recorded, 2 already recorded"):
+        done = run("import-labels", path, "--source", "lab")
+        assert done.out.startswith(f"13 labels read: {counts}, 11 not imported.\n")
+        assert done.err.splitlines() == [
+            "Not imported: 1 without a label.",
+            "Not imported: 1 with a SHA-256 that is not 64 hexadecimal digits.",
+            "Not imported: 1 with a label that is neither normal nor nsfw.",
+            "Not imported: 1 of images that are not stored here.",
+            "Not imported: 3 of images with several labels.",
+            "Not imported: 3 that repeat another one.",
+            "Not imported: 1 of restricted images.",
+        ]
+    assert {d.image_sha256: d.reviewer_label for d in imported(store)} == {
+        two: "nsfw",
+        three: "normal",
+    }
 
 
 @pytest.mark.parametrize("set_format", ["imagefolder", "csv", "label-studio"])
@@ -129,7 +160,7 @@ def test_training_sets_are_read_again(
     run("training-set", "--settled", "--output", output, "--format", set_format)
     path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
     done = run("import-labels", path.get(set_format, output), "--source", "lab")
-    assert done.out.startswith("15 labels read, 15 recorded, 0 already recorded.\n")
+    assert done.out.startswith("15 labels read: 15 recorded, 0 already recorded, 0 not imported.\n")
     rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
 
@@ -186,7 +217,7 @@ def test_files_in_directories_are_known_by_their_bytes(
     for name, content in names.items():
         (folder / name).write_bytes(content)
     done = run("import-labels", tmp_path / "labeled", "--source", "lab")
-    assert "5 labels read, 2 recorded" in done.out
+    assert "5 labels read: 2 recorded" in done.out
     assert done.err.splitlines() == [
         "Not imported: 2 of images that are not stored here.",
         "Not imported: 1 of paths of which only the last part is known (see --match-names).",
@@ -230,7 +261,7 @@ def test_labels_of_a_model_are_not_imported(
     options = ("--decisions", "--output", tmp_path / output, *file_format)
     assert run("filter", tmp_path / "scanned", *options).code == 0
     done = run("import-labels", tmp_path / output, "--source", "again")
-    assert "2 labels read, 1 recorded" in done.out
+    assert "2 labels read: 1 recorded" in done.out
     assert done.err == "Not imported: 1 without a label.\n"
     assert store.label_imports.unstored() == {labeled: Label.NORMAL}
 
@@ -244,7 +275,7 @@ def test_a_stored_path_comes_before_a_hash_in_it(store: Store, tmp_path: Path, r
     paths = (f"{name}.jpg", f"a/{name}.jpg", f"{copied}.jpg", f"a/{copied}.jpg", f"{other}.jpg")
     path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
     done = run("import-labels", path, "--source", "lab")
-    assert "5 labels read, 3 recorded" in done.out
+    assert "5 labels read: 3 recorded" in done.out
     assert done.err.splitlines() == [
         "Not imported: 1 of paths of which only the last part is known (see --match-names).",
         "Not imported: 1 of a name that several images have.",
@@ -260,10 +291,10 @@ def test_two_paths_are_never_one_image(store: Store, tmp_path: Path, run: Run) -
     paths = ("/other/a/one.png", "/other/b/one.png", "/other/a/two.png")
     path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
     done = run("import-labels", path, "--source", "lab")
-    assert "3 labels read, 0 recorded" in done.out
+    assert "3 labels read: 0 recorded" in done.out
     assert "3 of paths of which only the last part is known (see --match-names)" in done.err
     done = run("import-labels", path, "--source", "lab", "--match-names")
-    assert "3 labels read, 1 recorded" in done.out
+    assert "3 labels read: 1 recorded" in done.out
     assert done.err == "Not imported: 2 of different paths with the same last part.\n"
     assert [d.image_sha256 for d in imported(store)] == [two]
 
@@ -356,7 +387,7 @@ def test_labels_count_while_images_wait(store: Store, tmp_path: Path, run: Run) 
     rows = [{"sha256": each, "label": "normal"} for each in (wait, disputed, ours, both)]
     done = run("import-labels", write_rows(tmp_path / "a.csv", rows), "--source", "lab")
     assert done.out.splitlines() == [
-        "4 labels read, 4 recorded, 0 already recorded.",
+        "4 labels read: 4 recorded, 0 already recorded, 0 not imported.",
         "2 of their images have an imported label now, in filters, evaluations and training sets "
         "of settled labels. 2 of these wait in the queue, until a reviewer's decision replaces "
         "the label. 1 have reviewers' decisions, which come first. 1 have none, because labels of "
@@ -442,7 +473,7 @@ def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run:
     path = write_rows(tmp_path / "labels.csv", rows)
     for added, unchanged in ((3, 0), (0, 3)):
         done = run("import-labels", path, "--source", "lab")
-        assert f"3 labels read, {added} recorded, {unchanged} already recorded." in done.out
+        assert f"3 labels read: {added} recorded, {unchanged} already recorded," in done.out
         assert "3 of these are not stored here: their labels are in filters of scans" in done.out
     rows = [{"sha256": hashes[0], "label": "normal"}]
     run("import-labels", write_rows(path, rows), "--source", "lab")
