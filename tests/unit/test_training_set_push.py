@@ -240,7 +240,9 @@ def test_an_image_that_was_marked_since_is_not_uploaded(
     assert_nothing_was_uploaded(hub, store)
 
 
-@pytest.mark.parametrize("removed", ["preview", "settled label", "confirmed label"])
+@pytest.mark.parametrize(
+    "removed", ["preview", "settled label", "confirmed label", "changed label"]
+)
 def test_an_image_without_its_label_or_preview_is_not_uploaded(
     removed: str,
     hub: UploadHub,
@@ -249,8 +251,8 @@ def test_an_image_without_its_label_or_preview_is_not_uploaded(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was removed after the set was written stops the upload, and the set is kept."""
-    confirmed = Label.NORMAL if removed == "confirmed label" else None
+    """What was removed or changed after the set was written stops the upload; the set is kept."""
+    confirmed = Label.NORMAL if removed in ("confirmed label", "changed label") else None
     sha256 = add_labeled(store, pattern(9_001), Label.NORMAL, confirmed=confirmed)
     prepare = DatasetRepository.prepare
 
@@ -265,7 +267,8 @@ def test_an_image_without_its_label_or_preview_is_not_uploaded(
         else:
             for misclassified in store.training.misclassifications(limit=100):
                 if misclassified.image_sha256 == sha256:
-                    store.training.decide(misclassified.prediction_id, None, reviewer="ann")
+                    label = Label.NSFW if removed == "changed label" else None
+                    store.training.decide(misclassified.prediction_id, label, reviewer="ann")
         return prepare(*arguments, **options)
 
     monkeypatch.setattr(DatasetRepository, "prepare", removes)
