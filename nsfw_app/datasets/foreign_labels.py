@@ -76,12 +76,12 @@ def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = No
 
 
 def _label_column(row: Mapping[str, str], *, where: str) -> str:
-    """The column with people's label, which is not `label` beside a model's score and action."""
+    """The column with people's label, which is not `label` where a model's score is."""
     if not VERDICT_COLUMNS.issubset(row):
         return "label"
     if SETTLED_LABEL not in row:
         raise LabelSetError(
-            f"{where}: the labels are those of a model, beside its nsfw_score and action. Write "
+            f"{where}: the labels are a model's: there are columns nsfw_score and action. Write "
             f"people's labels into a column '{SETTLED_LABEL}'; it may be empty."
         )
     return SETTLED_LABEL

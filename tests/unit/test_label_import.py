@@ -207,7 +207,7 @@ def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: 
 def test_files_in_directories_are_known_by_their_bytes(
     store: Store, tmp_path: Path, run: Run
 ) -> None:
-    """Whatever they are called; one that is not stored is that of a scan, by the same hash."""
+    """By any name; a file that is not stored is an image of a scan, by the same hash."""
     first, second = (encoded(pattern(seed), "JPEG", quality=95) for seed in (1, 2))
     image = add_labeled(store, pattern(1), None, name="other.png")
     add_labeled(store, pattern(3), None, name="third.jpg")
@@ -419,7 +419,7 @@ def test_a_reviewer_overrules_a_source_for_another_model(store: Store) -> None:
 def test_a_label_is_replaced_where_it_stands(store: Store, tmp_path: Path) -> None:
     """A model that saw the image since neither doubles a label nor makes it differ from itself.
 
-    Labels that stand for both models, as earlier versions recorded them, are replaced for both.
+    Labels for both models, as earlier versions recorded them, are replaced for both.
     """
     record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
     image = add_labeled(store, pattern(1), None)
@@ -532,7 +532,7 @@ def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> 
         ("a.json", "{}", "is not an export of Label Studio"),
         ("a.csv", "sha256\nabc\n", "the column 'label' is missing"),
         ("a.csv", "label\nnsfw\n", "the column 'sha256 or image_sha256 or path or file_name'"),
-        ("a.csv", "sha256,label,nsfw_score,action\na,nsfw,0.9,block\n", "those of a model, beside"),
+        ("a.csv", "sha256,label,nsfw_score,action\na,nsfw,0.9,block\n", "the labels are a model's"),
         ("a.csv", 'path,label\n"a,normal\nb,nsfw\nc,nsfw\n', "a.csv, line 2: this is not CSV"),
         ("a.jsonl", "[]\n", "line 1"),
         ("a.txt", "", "does not end with .csv, .jsonl or .json"),
