@@ -10,7 +10,8 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
-from nsfw_app.datasets.label_import import Effect, NameMatch, Unused, effect_of, match, read_labels
+from nsfw_app.datasets.foreign_labels import read_labels
+from nsfw_app.datasets.label_import import Effect, NameMatch, Unused, effect_of, match
 from nsfw_app.datasets.training_set import LabelSource
 
 NAME = re.compile(r"\w[\w.@-]{0,47}")
@@ -62,8 +63,8 @@ def import_labels(
     for reason, count in unused.items():
         typer.echo(f"Not imported: {count:,} {reason}.", err=True)
     typer.echo(
-        f"{len(found):,} labels read, {recorded.added:,} recorded, {recorded.unchanged:,} already "
-        "recorded."
+        f"{len(found):,} labels read: {recorded.added:,} recorded, {recorded.unchanged:,} already "
+        f"recorded, {sum(unused.values()):,} not imported."
     )
     typer.echo(_sentences(effect_of(matched.labels, store)))
 

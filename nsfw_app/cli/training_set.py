@@ -126,13 +126,13 @@ def _ask(count: int, repository: DatasetRepository) -> None:
 
 
 def _check_again(rows: TrainingRows, current: TrainingRows) -> None:
-    """Nothing leaves that was restricted while the set was written or the answer was awaited."""
-    exportable = {row.sha256 for row in current.rows}
-    if gone := sum(row.sha256 not in exportable for row in rows.rows):
+    """Nothing leaves that has changed while the set was written or the answer was awaited."""
+    exportable = {(row.sha256, row.label) for row in current.rows}
+    if gone := sum((row.sha256, row.label) not in exportable for row in rows.rows):
         raise PushError(
             f"{gone:,} of its images may not be exported any more: an image was marked as showing "
-            "a minor, or a label or a preview was removed. Nothing was uploaded. Delete the set "
-            "and run the command again."
+            "a minor, a label was changed or removed, or a preview was removed. Nothing was "
+            "uploaded. Delete the set and run the command again."
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from nsfw_app import __version__
+from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.training_rows import Omission, TrainingRow, TrainingRows
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.evidence.metrics import alpha_of_counts
@@ -70,8 +71,8 @@ def dataset_card(name: str, rows: TrainingRows, provenance: Provenance) -> str:
     """
     groups = Counter(row.group for row in rows.rows)
     lines = [
-        FRONT.format(name=name),
-        f"# {name}",
+        FRONT.format(name=yaml_text(name)),
+        f"# {markdown_text(name)}",
         "",
         f"{len(rows.rows):,} images labeled normal or nsfw, written by NSFW Review {__version__} "
         f"on {provenance.created_at}.",
@@ -122,9 +123,9 @@ def dataset_card(name: str, rows: TrainingRows, provenance: Provenance) -> str:
         ),
         "",
         *(
-            f"- In force for {_cell(model)} when this was written: version {policy.version or 1}, "
-            f"threshold {policy.threshold}, review from {policy.review_from} to "
-            f"{policy.review_to}."
+            f"- In force for {markdown_text(model)} when this was written: version "
+            f"{policy.version or 1}, threshold {policy.threshold}, review from "
+            f"{policy.review_from} to {policy.review_to}."
             for model, policy in sorted(provenance.policies.items())
         ),
         "",
@@ -142,25 +143,20 @@ def _label_counts(rows: TrainingRows) -> Iterator[str]:
         found = Counter((row.label_source, row.label) for row in rows.of(split))
         for source in sorted({source for source, _ in found}):
             normal, nsfw = (found[source, label] for label in (Label.NORMAL, Label.NSFW))
-            yield f"| {split} | {source} | {normal:,} | {nsfw:,} |"
+            yield f"| {split} | {markdown_text(source)} | {normal:,} | {nsfw:,} |"
 
 
 def _sources(rows: Iterable[TrainingRow]) -> Iterator[str]:
     for source in sorted({row.label_source for row in rows}):
-        yield f"- {_cell(source)}: {SOURCES.get(source, 'imported under this name')}."
+        yield f"- {markdown_text(source)}: {SOURCES.get(source, 'imported under this name')}."
 
 
 def _counted(values: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """Rows of a table of values and how many images have each, the most first."""
     found = Counter(values)
     for value in sorted(found, key=lambda value: (-found[value], value)):
-        cells = " | ".join(_cell(cell) for cell in value)
+        cells = " | ".join(markdown_text(cell) for cell in value)
         yield f"| {cells} | {found[value]:,} |"
-
-
-def _cell(text: str) -> str:
-    """A text that cannot leave its cell or become markup."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c if c.isprintable() else " " for c in text)
 
 
 def _mixed(rows: Iterable[TrainingRow]) -> int:

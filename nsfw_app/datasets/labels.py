@@ -53,8 +53,8 @@ def read_table(path: Path) -> list[LabeledImage]:
             images.append(LabeledImage(path.parent / row[PATH], unsafe, row))
     except OSError as error:
         raise LabelSetError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text of its kind.") from error
+    except UnicodeDecodeError as error:
+        raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text.") from error
     return images
 
 
@@ -62,8 +62,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table, each after the words that say where it is.
 
     Raises:
-        LabelSetError: A row is not an object, or a column of another type.
-        OSError, UnicodeDecodeError, csv.Error: The table cannot be read.
+        LabelSetError: It is not CSV, a row is not an object, or a column of another type.
+        OSError, UnicodeDecodeError: The table cannot be read.
     """
     read = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     for place, row in read[path.suffix.lower()](path):
@@ -101,12 +101,21 @@ def parse_label(text: str, *, where: str) -> bool:
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            yield (
-                f"line {reader.line_num}",
-                {str(k): v or "" for k, v in row.items() if k is not None},
-            )
+        # Not strict, it reads a quote that is not closed as one value up to the end of the file.
+        reader = csv.DictReader(file, strict=True)
+        read = 0
+        try:
+            names = reader.fieldnames or ()
+            read = reader.line_num
+            for row in reader:
+                read = reader.line_num
+                if any(row.get(None, ())):
+                    raise LabelSetError(f"{path}, line {read}: it has more values than the header.")
+                yield f"line {read}", {name: row[name] or "" for name in names}
+        except csv.Error as error:
+            raise LabelSetError(
+                f"{path}, line {read + 1}: this is not CSV: {error}. Check its quotes."
+            ) from error
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

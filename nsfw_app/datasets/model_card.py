@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.evidence.evaluation import Measured
@@ -24,8 +25,8 @@ PARTS: Mapping[Part, str] = {
 
 def model_card(report: TrainingReport) -> str:
     """README.md of a trained model: result, data, training, measures, limits."""
-    model = report.model
-    base = [f"base_model: {model.model}"] if "/" in model.model else []
+    model, name = report.model, markdown_text(report.model.model)
+    base = [f"base_model: {yaml_text(model.model)}"] if "/" in model.model else []
     lines = [
         "---",
         "library_name: transformers",
@@ -36,9 +37,9 @@ def model_card(report: TrainingReport) -> str:
         "  - content-moderation",
         "---",
         "",
-        f"# {report.name}",
+        f"# {markdown_text(report.name)}",
         "",
-        f"{model.model} with a new head, trained by NSFW Review from labels of reviewers. "
+        f"{name} with a new head, trained by NSFW Review from labels of reviewers. "
         "It takes the same images and has the same labels.",
         "",
         "## Result",
@@ -47,7 +48,8 @@ def model_card(report: TrainingReport) -> str:
         "",
         "## Data",
         "",
-        f"Training set {report.training_set}, SHA-256 of its labels {report.training_set_sha256}.",
+        f"Training set {markdown_text(report.training_set)}, SHA-256 of its labels "
+        f"{report.training_set_sha256}.",
         "",
         "| split | label source | normal | nsfw |",
         "|---|---|---|---|",
@@ -79,8 +81,8 @@ def model_card(report: TrainingReport) -> str:
         "that arrive.",
         "- Scores are not calibrated. Training weighs both labels the same.",
         "- A test split that is used to choose among several trained models favors the chosen one.",
-        f"- Limits of {model.model}: {card(model.model).limits}",
-        f"- License of {model.model}: {card(model.model).license}",
+        f"- Limits of {name}: {card(model.model).limits}",
+        f"- License of {name}: {card(model.model).license}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -116,14 +118,15 @@ def _result(report: TrainingReport) -> list[str]:
 def _counts(report: TrainingReport) -> Iterator[str]:
     for split, sources in report.counts.items():
         for source, labels in sources.items():
-            yield f"| {split} | {source} | {labels['normal']:,} | {labels['nsfw']:,} |"
+            cells = (split, markdown_text(source), f"{labels['normal']:,}", f"{labels['nsfw']:,}")
+            yield f"| {' | '.join(cells)} |"
 
 
 def _training(report: TrainingReport) -> list[str]:
     head, model = report.head, report.model
     lines = [
-        f"- Trained on: {model.model}, revision {model.revision}, SHA-256 of its weights "
-        f"{model.weights_sha256}.",
+        f"- Trained on: {markdown_text(model.model)}, revision {model.revision}, SHA-256 of its "
+        f"weights {model.weights_sha256}.",
         f"- Head: logistic regression over the features, regularized toward the current head; "
         f"penalty {head.penalty:g}, chosen by cross-validation with near duplicates in one fold "
         f"(mean log loss {head.losses[head.penalty]:.4f}, current model {head.current_loss:.4f}).",

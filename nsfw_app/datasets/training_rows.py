@@ -1,7 +1,8 @@
 """Rows of a training set: labeled images, in groups of near duplicates, each in one split.
 
 - A label that was confirmed in Relabel comes before a settled decision.
-- Restricted images are never among them, and neither are images in a group with one.
+- Restricted images are never among them, and neither are images that a chain of near duplicates
+  connects with one.
 - The same labels give the same rows. An image more changes few others: groups are in the order of
   a hash of their names, and the test split takes the first of them until it is full.
 """
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nsfw_app.datasets.near_restricted import near_restricted
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.imaging.duplicate_groups import duplicate_groups
 from nsfw_app.records import Category, Label
@@ -95,9 +97,8 @@ def read_rows(
         test_share: The share of images for the test split, in [0, 1].
     """
     omitted: Counter[Omission] = Counter()
-    restricted = store.labeled_images.restricted()
-    if restricted:
-        omitted[Omission.RESTRICTED] = len(restricted)
+    barred = near_restricted(store.labeled_images)
+    omitted[Omission.RESTRICTED] = len(store.restrictions.all())
     if labels is Labels.ALL:
         omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
@@ -107,17 +108,14 @@ def read_rows(
             omitted[found] += 1
         elif found is not None and not store.previews.has(image.image_sha256):
             omitted[Omission.NO_PREVIEW] += 1
+        elif found is not None and image.image_sha256 in barred:
+            omitted[Omission.NEAR_RESTRICTED] += 1
         elif found is not None:
             labeled.append(found)
-    hashes = [each.image.perceptual_hash for each in labeled]
-    groups = duplicate_groups([*hashes, *restricted.values()])
-    barred = set(groups[len(labeled) :])
+    groups = duplicate_groups([each.image.perceptual_hash for each in labeled])
     members: dict[int, list[_Labeled]] = defaultdict(list)
-    for each, group in zip(labeled, groups, strict=False):
-        if group in barred:
-            omitted[Omission.NEAR_RESTRICTED] += 1
-        else:
-            members[group].append(each)
+    for each, group in zip(labeled, groups, strict=True):
+        members[group].append(each)
     named = {group[0].image.image_sha256: group for group in members.values()}
     tested = _test_groups(named, test_share)
     rows = [
@@ -135,12 +133,12 @@ def read_rows(
 
 def _labeled(image: ImageLabels, labels: Labels) -> _Labeled | Omission | None:
     """The label of an image, or why it has none; None where it is not among these labels."""
+    if image.set_aside:
+        return Omission.SET_ASIDE
     if image.correction is not None:
         if image.corrections_differ:
             return Omission.DIFFERING
         return _Labeled(image, image.correction, LabelSource.CORRECTION)
-    if image.set_aside:
-        return Omission.SET_ASIDE
     if labels is Labels.CORRECTIONS:
         return None
     if image.settled_differ:

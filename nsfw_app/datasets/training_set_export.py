@@ -8,11 +8,11 @@ from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.datasets import label_files
 from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.image_folder import write_image_folder
+from nsfw_app.datasets.near_restricted import near_restricted
 from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound
-from nsfw_app.imaging.duplicate_groups import duplicate_groups
 from nsfw_app.store import Store
 
 
@@ -112,16 +112,8 @@ def _checked(output: Path) -> Path:
 
 def _check_restrictions(rows: TrainingRows, store: Store) -> None:
     """Nothing leaves that was marked while it was written, and no near duplicate of it."""
-    restricted = store.labeled_images.restricted()
-    if not restricted:
-        return
-    count, hashes = len(rows.rows), [row.image.perceptual_hash for row in rows.rows]
-    groups = duplicate_groups([*hashes, *restricted.values()])
-    barred = set(groups[count:])
-    if any(
-        row.sha256 in restricted or group in barred
-        for row, group in zip(rows.rows, groups, strict=False)
-    ):
+    barred = near_restricted(store.labeled_images)
+    if any(row.sha256 in barred for row in rows.rows):
         raise TrainingSetError(
             "An image of the training set, or a near duplicate of one, was marked as showing a "
             "minor while it was written. Run the command again; nothing was written."

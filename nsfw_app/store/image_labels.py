@@ -4,7 +4,7 @@ Restricted images are named, so that near duplicates of them can be left out.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nsfw_app.records import IMPORT_PREFIX, Category, Label, ModelIdentity
@@ -136,5 +136,23 @@ class LabeledImages:
             f"""
             select sha256, perceptual_hash from images where {RESTRICTED.format(image="sha256")}
             """
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def hash_starts(self, digits: int) -> Iterator[tuple[str, str]]:
+        """The hash of every stored image, and the first digits of its perceptual hash."""
+        rows = self._connections.db.execute(
+            "select sha256, substr(perceptual_hash, 1, ?) from images "
+            "where perceptual_hash is not null",
+            (digits,),
+        )
+        yield from ((row[0], row[1]) for row in rows)
+
+    def perceptual_hashes(self, images: Iterable[str]) -> dict[str, str]:
+        """The perceptual hashes of images that have one, by hash."""
+        rows = self._connections.db.execute(
+            "select sha256, perceptual_hash from images join json_each(?) on value = sha256 "
+            "where perceptual_hash is not null",
+            (json.dumps([*images]),),
         )
         return {row[0]: row[1] for row in rows}

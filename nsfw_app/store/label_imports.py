@@ -7,12 +7,14 @@
   for training sets and filters, as long as no reviewer has decided on it, also while it waits.
 - An image that is not stored has no prediction to decide about. Its label is kept by its hash, and
   settles it for filters of scans until there is a decision.
-- All labels of an import are recorded, or none. Imported again, the same labels change nothing.
+- All labels of an import are recorded, or none. Imported again, the same labels change nothing; a
+  changed label replaces the earlier one for each model for which it stands.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -73,8 +75,9 @@ where u.image_sha256 = :image and u.source != :source and not exists (
   where p.image_sha256 = u.image_sha256 and d.reviewer = '{IMPORT_PREFIX}' || u.source
 )
 """
-# A decision of a source that is about the latest prediction of an image, and the one that stands.
-TARGET = f"""
+# The predictions of an image, and the label that stands of a source: the ones with a label first,
+# then the latest.
+TARGETS = f"""
 select p.id, p.model, p.nsfw_score,
   coalesce((
     select u.name from uploads u where u.image_sha256 = p.image_sha256
@@ -85,14 +88,13 @@ select p.id, p.model, p.nsfw_score,
     order by u.queues desc, u.id limit 1
   ), '') as source,
   {RESTRICTED.format(image="p.image_sha256")} as restricted,
-  (
-    select s.label from standing_decisions s
-    where s.prediction_id = p.id and s.reviewer = :reviewer
-  ) as standing,
+  s.label as standing,
   (
     select count(*) from decisions d where d.prediction_id = p.id and d.reviewer = :reviewer
   ) as made
-from predictions p where p.image_sha256 = :image order by p.id desc limit 1
+from predictions p
+  left join standing_decisions s on s.prediction_id = p.id and s.reviewer = :reviewer
+where p.image_sha256 = :image order by s.label is null, p.id desc
 """
 
 
@@ -191,37 +193,43 @@ class LabelImports:
         threshold_of: Callable[[str], float],
         watch: Callable[[int], None],
     ) -> str:
-        row = db.execute(TARGET, {"image": image, "reviewer": reviewer}).fetchone()
-        if row is None:
+        rows = db.execute(TARGETS, {"image": image, "reviewer": reviewer}).fetchall()
+        if not rows:
             return _add_unstored(db, image, label, reviewer.removeprefix(IMPORT_PREFIX))
-        if row["restricted"]:
+        if rows[0]["restricted"]:
             return "restricted"
-        if row["standing"] == label:
-            return "unchanged"
-        threshold = threshold_of(row["model"])
-        watch(row["id"])
-        text = f"{reviewer} {row['id']} {label} {row['made']}"
-        db.execute(
-            """
-            insert into decisions
-              (nonce, decided_at, reviewer, prediction_id, name, source, threshold, model_label,
-               label, reasons, note, batch_id, warnings)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', '', ?, '[]')
-            """,
-            (
-                hashlib.sha256(text.encode()).hexdigest(),
-                now(),
-                reviewer,
-                row["id"],
-                row["name"],
-                row["source"],
-                threshold,
-                Label.NSFW if row["nsfw_score"] >= threshold else Label.NORMAL,
-                label,
-                reviewer,
-            ),
-        )
-        return "added"
+        # A label is replaced where it stands, also if other models have seen the image since.
+        targets = [row for row in rows if row["standing"]] or rows[:1]
+        changed = [row for row in targets if row["standing"] != label]
+        for row in changed:
+            watch(row["id"])
+            _decide(db, row, label, reviewer, threshold_of(row["model"]))
+        return "added" if changed else "unchanged"
+
+
+def _decide(db: Database, row: Any, label: Label, reviewer: str, threshold: float) -> None:
+    """Add a decision about a prediction of `TARGETS`."""
+    text = f"{reviewer} {row['id']} {label} {row['made']}"
+    db.execute(
+        """
+        insert into decisions
+          (nonce, decided_at, reviewer, prediction_id, name, source, threshold, model_label,
+           label, reasons, note, batch_id, warnings)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', '', ?, '[]')
+        """,
+        (
+            hashlib.sha256(text.encode()).hexdigest(),
+            now(),
+            reviewer,
+            row["id"],
+            row["name"],
+            row["source"],
+            threshold,
+            Label.NSFW if row["nsfw_score"] >= threshold else Label.NORMAL,
+            label,
+            reviewer,
+        ),
+    )
 
 
 def _add_unstored(db: Database, image: str, label: Label, source: str) -> str:

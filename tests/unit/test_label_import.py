@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +16,20 @@ from nsfw_app.datasets.training_set import Split
 from nsfw_app.decision import Decision
 from nsfw_app.errors import NotFound
 from nsfw_app.evidence.agreement import Insights
+from nsfw_app.imaging import decode
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.review.policies import PolicyBook
 from nsfw_app.rules.queue import QueueReason
 from nsfw_app.store import Store
+from nsfw_app.store.label_imports import Recorded
 from nsfw_app.store.period_counts import Period
 from tests.support.commands import Run, run
+from tests.support.fakes import image_bytes
 from tests.support.image_files import encoded
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
 from tests.support.sample_records import FAKE, OTHER, admitted, answer, person
+from tests.support.scans import scan
 
 __all__ = ["run"]
 
@@ -58,7 +64,7 @@ def test_labels_become_decisions_of_the_source_once(store: Store, tmp_path: Path
         done = run("import-labels", path, "--source", "lab")
         assert done.code == 0
         assert done.out.startswith(
-            f"2 labels read, {added} recorded, {unchanged} already recorded.\n"
+            f"2 labels read: {added} recorded, {unchanged} already recorded, 0 not imported.\n"
         )
     decisions = imported(store)
     assert [(d.reviewer, d.image_sha256, d.reviewer_label, d.model_label) for d in decisions] == [
@@ -100,17 +106,48 @@ def test_what_is_not_imported_is_counted(store: Store, tmp_path: Path, run: Run)
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps({"path": p, "label": v}) + "\n" for p, v in paths.items()))
     done = run("import-labels", path, "--source", "lab")
-    assert done.out.startswith("9 labels read, 1 recorded, 0 already recorded.\n")
+    assert done.out.startswith("9 labels read: 1 recorded, 0 already recorded, 8 not imported.\n")
     assert done.err.splitlines() == [
         "Not imported: 1 without a label.",
         "Not imported: 1 with a label that is neither normal nor nsfw.",
         "Not imported: 1 of images that are not stored here.",
         "Not imported: 1 of paths of which only the last part is known (see --match-names).",
         "Not imported: 1 of a name that several images have.",
-        "Not imported: 1 of images with several labels.",
+        "Not imported: 2 of images with several labels.",
         "Not imported: 1 of restricted images.",
     ]
     assert [d.image_sha256 for d in imported(store)] == [image]
+
+
+def test_counts_of_an_import_add_up(store: Store, tmp_path: Path, run: Run) -> None:
+    """Each label that is read is recorded, already recorded, or not imported for one reason."""
+    one, two, three, minor = (add_labeled(store, pattern(seed), None) for seed in range(4))
+    made = answer("minor", Label.NSFW, image_sha256=minor, reasons=(Reason.MINOR_PRESENT,))
+    store.log.add(made, person("cid", owner="ann"))
+    given = [
+        *[(one, "nsfw"), (one, "normal"), (one, "nsfw")],
+        *[(f" {two} ", "nsfw"), (f"SHA256:{two.upper()}", "nsfw"), (two, "nsfw")],
+        *[(three, "normal"), (minor, "nsfw"), (minor, "nsfw"), (f"{three[:63]}z", "normal")],
+        *[("  ", "normal"), (one, ""), (one, "banana")],
+    ]
+    rows = [{"sha256": sha256, "label": label, "path": "no.png"} for sha256, label in given]
+    path = write_rows(tmp_path / "labels.csv", rows)
+    for counts in ("2 recorded, 0 already recorded", "0 recorded, 2 already recorded"):
+        done = run("import-labels", path, "--source", "lab")
+        assert done.out.startswith(f"13 labels read: {counts}, 11 not imported.\n")
+        assert done.err.splitlines() == [
+            "Not imported: 1 without a label.",
+            "Not imported: 1 with a SHA-256 that is not 64 hexadecimal digits.",
+            "Not imported: 1 with a label that is neither normal nor nsfw.",
+            "Not imported: 1 of images that are not stored here.",
+            "Not imported: 3 of images with several labels.",
+            "Not imported: 3 that repeat another one.",
+            "Not imported: 1 of restricted images.",
+        ]
+    assert {d.image_sha256: d.reviewer_label for d in imported(store)} == {
+        two: "nsfw",
+        three: "normal",
+    }
 
 
 @pytest.mark.parametrize("set_format", ["imagefolder", "csv", "label-studio"])
@@ -123,7 +160,7 @@ def test_training_sets_are_read_again(
     run("training-set", "--settled", "--output", output, "--format", set_format)
     path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
     done = run("import-labels", path.get(set_format, output), "--source", "lab")
-    assert done.out.startswith("15 labels read, 15 recorded, 0 already recorded.\n")
+    assert done.out.startswith("15 labels read: 15 recorded, 0 already recorded, 0 not imported.\n")
     rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
 
@@ -167,6 +204,86 @@ def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: 
     assert (decision.image_sha256, decision.reviewer_label) == (image, "normal")
 
 
+def test_files_in_directories_are_known_by_their_bytes(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """By any name; a file that is not stored is an image of a scan, by the same hash."""
+    first, second = (encoded(pattern(seed), "JPEG", quality=95) for seed in (1, 2))
+    image = add_labeled(store, pattern(1), None, name="other.png")
+    add_labeled(store, pattern(3), None, name="third.jpg")
+    folder = tmp_path / "labeled" / "nsfw"
+    folder.mkdir(parents=True)
+    names = {"x.jpg": first, "y.jpg": second, "third.jpg": b"z", ".DS_Store": b"z", "z.txt": b"z"}
+    for name, content in names.items():
+        (folder / name).write_bytes(content)
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert "5 labels read: 2 recorded" in done.out
+    assert done.err.splitlines() == [
+        "Not imported: 2 of images that are not stored here.",
+        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
+    ]
+    assert [(d.image_sha256, d.reviewer_label) for d in imported(store)] == [(image, "nsfw")]
+    assert store.label_imports.unstored() == {hashlib.sha256(second).hexdigest(): Label.NSFW}
+
+
+def test_metadata_of_image_folders_is_read(store: Store, tmp_path: Path, run: Run) -> None:
+    """As JSON Lines or CSV, for the files next to it, by their bytes; Parquet is refused."""
+    images = [add_labeled(store, pattern(seed), None) for seed in range(2)]
+    for seed, split in enumerate(("train", "test")):
+        folder = tmp_path / "labeled" / split
+        folder.mkdir(parents=True)
+        (folder / "a.jpg").write_bytes(encoded(pattern(seed), "JPEG", quality=95))
+    write_rows(tmp_path / "labeled/train/metadata.csv", [{"file_name": "a.jpg", "label": "normal"}])
+    (tmp_path / "labeled/test/metadata.jsonl").write_text('{"file_name": "a.jpg", "label": "nsfw"}')
+    assert "2 recorded" in run("import-labels", tmp_path / "labeled", "--source", "lab").out
+    found = {d.image_sha256: d.reviewer_label for d in imported(store)}
+    assert found == {images[0]: "normal", images[1]: "nsfw"}
+    (tmp_path / "labeled/test/metadata.parquet").touch()
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert done.code == 1
+    assert "metadata.parquet is not read: write it as metadata.jsonl or metadata.csv." in done.err
+
+
+@pytest.mark.parametrize("output", ["kept.jsonl", "copied"])
+def test_labels_of_a_model_are_not_imported(
+    output: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Of what `filter` writes, people's labels are read, and the others counted."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for red in (0, 10):
+        (source / f"{red}.png").write_bytes(image_bytes(red))
+    scan(source, tmp_path / "scanned")
+    labeled = decode.sha256(image_bytes(10))
+    path = write_rows(tmp_path / "labels.csv", [{"sha256": labeled, "label": "normal"}])
+    run("import-labels", path, "--source", "lab")
+    file_format = ("--format", "copy") if output == "copied" else ()
+    options = ("--decisions", "--output", tmp_path / output, *file_format)
+    assert run("filter", tmp_path / "scanned", *options).code == 0
+    done = run("import-labels", tmp_path / output, "--source", "again")
+    assert "2 labels read: 1 recorded" in done.out
+    assert done.err == "Not imported: 1 without a label.\n"
+    assert store.label_imports.unstored() == {labeled: Label.NORMAL}
+
+
+def test_a_stored_path_comes_before_a_hash_in_it(store: Store, tmp_path: Path, run: Run) -> None:
+    """An image may have been uploaded under the name of a hash that is not its own."""
+    other, name = hashlib.sha256(b"other").hexdigest(), hashlib.sha256(b"url").hexdigest()
+    image = add_labeled(store, pattern(1), None, name=f"{name}.jpg")
+    copied = add_labeled(store, pattern(2), None)
+    add_labeled(store, pattern(3), None, name=f"{copied}.jpg")
+    paths = (f"{name}.jpg", f"a/{name}.jpg", f"{copied}.jpg", f"a/{copied}.jpg", f"{other}.jpg")
+    path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
+    done = run("import-labels", path, "--source", "lab")
+    assert "5 labels read: 3 recorded" in done.out
+    assert done.err.splitlines() == [
+        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
+        "Not imported: 1 of a name that several images have.",
+    ]
+    assert {d.image_sha256 for d in imported(store)} == {image, copied}
+    assert store.label_imports.unstored() == {other: Label.NSFW}
+
+
 def test_two_paths_are_never_one_image(store: Store, tmp_path: Path, run: Run) -> None:
     """The last part of a path finds an image on request only, and where no other path has it."""
     add_labeled(store, pattern(1), None, name="one.png")
@@ -174,10 +291,10 @@ def test_two_paths_are_never_one_image(store: Store, tmp_path: Path, run: Run) -
     paths = ("/other/a/one.png", "/other/b/one.png", "/other/a/two.png")
     path = write_rows(tmp_path / "labels.csv", [{"path": p, "label": "nsfw"} for p in paths])
     done = run("import-labels", path, "--source", "lab")
-    assert "3 labels read, 0 recorded" in done.out
+    assert "3 labels read: 0 recorded" in done.out
     assert "3 of paths of which only the last part is known (see --match-names)" in done.err
     done = run("import-labels", path, "--source", "lab", "--match-names")
-    assert "3 labels read, 1 recorded" in done.out
+    assert "3 labels read: 1 recorded" in done.out
     assert done.err == "Not imported: 2 of different paths with the same last part.\n"
     assert [d.image_sha256 for d in imported(store)] == [two]
 
@@ -270,7 +387,7 @@ def test_labels_count_while_images_wait(store: Store, tmp_path: Path, run: Run) 
     rows = [{"sha256": each, "label": "normal"} for each in (wait, disputed, ours, both)]
     done = run("import-labels", write_rows(tmp_path / "a.csv", rows), "--source", "lab")
     assert done.out.splitlines() == [
-        "4 labels read, 4 recorded, 0 already recorded.",
+        "4 labels read: 4 recorded, 0 already recorded, 0 not imported.",
         "2 of their images have an imported label now, in filters, evaluations and training sets "
         "of settled labels. 2 of these wait in the queue, until a reviewer's decision replaces "
         "the label. 1 have reviewers' decisions, which come first. 1 have none, because labels of "
@@ -299,6 +416,42 @@ def test_a_reviewer_overrules_a_source_for_another_model(store: Store) -> None:
     assert (row.settled, row.settled_differ) == ("nsfw", False)
 
 
+def test_a_label_is_replaced_where_it_stands(store: Store, tmp_path: Path) -> None:
+    """A model that saw the image since neither doubles a label nor makes it differ from itself.
+
+    Labels for both models, as earlier versions recorded them, are replaced for both.
+    """
+    record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
+    image = add_labeled(store, pattern(1), None)
+    record({image: Label.NORMAL}, "lab")
+    add_labeled(store, pattern(1), None, identity=OTHER)
+    assert record({image: Label.NORMAL}, "lab") == Recorded(unchanged=1)
+    assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert [row.label for row in read_rows(store, labels=Labels.ALL).rows] == ["nsfw"]
+    assert [(d.model, d.reviewer_label, d.undone) for d in imported(store)] == [
+        (FAKE.model, "normal", True),
+        (FAKE.model, "nsfw", False),
+    ]
+    latest = store.catalog.find(image, OTHER)
+    assert latest is not None
+    with closing(sqlite3.connect(tmp_path / "review.db")) as db, db:
+        db.execute(
+            """
+            insert into decisions (nonce, decided_at, reviewer, prediction_id, name, source,
+              threshold, model_label, label, reasons, note, batch_id)
+            select 'earlier', decided_at, reviewer, ?, name, source, threshold, model_label,
+              'normal', reasons, note, batch_id
+            from decisions where reviewer = 'import:lab' limit 1
+            """,
+            (latest.prediction_id,),
+        )
+    assert store.settled_labels.all() == []
+    assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
+    assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
+    assert store.consistency.check() == []
+
+
 def test_labels_are_recorded_all_or_none(store: Store) -> None:
     """An error stops the import, and nothing stays of it."""
     image = add_labeled(store, pattern(1), None)
@@ -320,7 +473,7 @@ def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run:
     path = write_rows(tmp_path / "labels.csv", rows)
     for added, unchanged in ((3, 0), (0, 3)):
         done = run("import-labels", path, "--source", "lab")
-        assert f"3 labels read, {added} recorded, {unchanged} already recorded." in done.out
+        assert f"3 labels read: {added} recorded, {unchanged} already recorded," in done.out
         assert "3 of these are not stored here: their labels are in filters of scans" in done.out
     rows = [{"sha256": hashes[0], "label": "normal"}]
     run("import-labels", write_rows(path, rows), "--source", "lab")
@@ -379,6 +532,8 @@ def test_names_of_sources_are_checked(source: str, tmp_path: Path, run: Run) -> 
         ("a.json", "{}", "is not an export of Label Studio"),
         ("a.csv", "sha256\nabc\n", "the column 'label' is missing"),
         ("a.csv", "label\nnsfw\n", "the column 'sha256 or image_sha256 or path or file_name'"),
+        ("a.csv", "sha256,label,nsfw_score,action\na,nsfw,0.9,block\n", "the labels are a model's"),
+        ("a.csv", 'path,label\n"a,normal\nb,nsfw\nc,nsfw\n', "a.csv, line 2: this is not CSV"),
         ("a.jsonl", "[]\n", "line 1"),
         ("a.txt", "", "does not end with .csv, .jsonl or .json"),
     ],

@@ -11,11 +11,15 @@ from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.datasets import labels
 from nsfw_app.datasets.labels import labeled_by_folder, read_table
 
+MORE = "".join(f"{number}.png,nsfw\n" for number in range(100))
+
 
 def test_a_csv_has_paths_labels_and_columns(tmp_path: Path) -> None:
     """Paths are relative to the table; a byte order mark and other columns are accepted."""
     table = tmp_path / "set.csv"
-    table.write_text("\ufeffpath,label,kind\na.png,nsfw,art\nb/c.png,Neutral,\n", encoding="utf-8")
+    table.write_text(
+        '\ufeffpath,label,kind\na.png,nsfw,art\n"b/c.png",Neutral,,\n', encoding="utf-8"
+    )
     first, second = read_table(table)
     assert (first.path, first.unsafe, first.columns["kind"]) == (tmp_path / "a.png", True, "art")
     assert (second.path, second.unsafe) == (tmp_path / "b" / "c.png", False)
@@ -120,6 +124,18 @@ def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
         ("a.csv", "path,kind\na.png,x\n", "line 2: the column 'label' is missing or empty"),
         ("a.csv", "path,label\na.png,unsure\n", "label 'unsure' is not known. Use normal or nsfw"),
         ("a.csv", "path,label\n,nsfw\n", "the column 'path' is missing"),
+        (
+            "a.csv",
+            f'path,label\na,nsfw\n"b,nsfw\n{MORE}',
+            "line 3: this is not CSV: unexpected end",
+        ),
+        (
+            "a.csv",
+            f'path,label\n"b,nsfw\n{MORE}"c",nsfw\n',
+            "line 2: this is not CSV: ',' expected",
+        ),
+        ("a.csv", f'"path,label\n{MORE}', "line 1: this is not CSV"),
+        ("a.csv", "path,label\na,nsfw\na,b.png,nsfw\n", "line 3: it has more values than the"),
         ("a.jsonl", '{"path": "a"}\n', "the column 'label' is missing"),
         ("a.jsonl", '{"path": "a", "label": "nsfw"}\n[1]\n', "line 2: this is not a JSON object"),
         ("a.jsonl", "no json\n", "line 1: this is not a JSON object"),

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 
 from nsfw_app.datasets.training_rows import Labels, Omission, TrainingRows, read_rows
 from nsfw_app.datasets.training_set import LabelSource, Split
+from nsfw_app.imaging.previews import are_near_duplicates, perceptual_hash
 from nsfw_app.records import Label, Reason
 from nsfw_app.store import Store
 from nsfw_app.store.image_labels import Votes
@@ -59,6 +62,52 @@ def test_restricted_images_and_their_copies_are_never_rows(store: Store) -> None
     assert found.omitted == {Omission.RESTRICTED: 1, Omission.NEAR_RESTRICTED: 1}
 
 
+def grown(side: int) -> Image.Image:
+    """An image with a gray square: those of sides that differ little are near duplicates."""
+    image = pattern(1)
+    ImageDraw.Draw(image).rectangle((0, 0, side, side), fill=(128, 128, 128))
+    return image
+
+
+@pytest.mark.parametrize(
+    "between",
+    ["labeled", "unlabeled", "without preview", "set aside", "differing", "unsettled"],
+)
+def test_chains_lead_through_all_stored_images(between: str, store: Store) -> None:
+    """A chain to an image with a minor leads through images that are no rows themselves."""
+    sides = (16, 20, 24, 32)
+    hashes = [perceptual_hash(grown(side)) for side in sides]
+    near = [are_near_duplicates(one, other) for one, other in pairwise(hashes)]
+    assert near == [True, True, True]
+    assert [are_near_duplicates(hashes[0], other) for other in hashes[1:]] == [True, False, False]
+    label = {"unlabeled": None, "unsettled": Label.UNSURE, "set aside": Label.NORMAL}
+    images = [
+        add_labeled(store, grown(side), label.get(between, Label.NSFW)) for side in sides[1:3]
+    ]
+    for image in images:
+        if between == "without preview":
+            store.previews.remove(image)
+        if between == "set aside":
+            set_aside(store, image)
+    if between == "differing":
+        for side in sides[1:3]:
+            add_labeled(store, grown(side), Label.NORMAL, identity=OTHER)
+    add_labeled(store, grown(sides[0]), Label.NSFW)
+    alone = add_labeled(store, pattern(8), Label.NSFW)
+    marked = add_labeled(store, grown(sides[-1]), Label.NSFW)
+    reasons = (Reason.MINOR_PRESENT,)
+    made = answer("minor", Label.NSFW, image_sha256=marked, reasons=reasons)
+    store.log.add(made, person("cid", owner="ann"))
+    assert [row.sha256 for row in everything(store).rows] == [alone]
+
+
+def set_aside(store: Store, image: str) -> None:
+    """Set the misclassifications of an image aside."""
+    for each in store.training.misclassifications(limit=100):
+        if each.image_sha256 == image:
+            store.training.decide(each.prediction_id, None, reviewer="ann")
+
+
 def test_what_is_left_out_is_counted(store: Store) -> None:
     """Images that are unsettled, set aside, labeled differently or without a preview."""
     add_labeled(store, pattern(1), Label.UNSURE)
@@ -70,18 +119,30 @@ def test_what_is_left_out_is_counted(store: Store) -> None:
     for model, label in ((FAKE, Label.NSFW), (OTHER, Label.NORMAL)):
         add_labeled(store, pattern(5), Label.NORMAL, confirmed=label, identity=model)
     aside = add_labeled(store, pattern(6), Label.NORMAL)
-    (found,) = (
-        each.prediction_id
-        for each in store.training.misclassifications(limit=10)
-        if each.image_sha256 == aside
-    )
-    store.training.decide(found, None, reviewer="ann")
+    set_aside(store, aside)
     assert everything(store).omitted == {
         Omission.SET_ASIDE: 1,
         Omission.DIFFERING: 2,
         Omission.UNSETTLED: 1,
         Omission.NO_PREVIEW: 1,
     }
+
+
+def test_an_image_that_was_set_aside_for_one_model_is_left_out(store: Store) -> None:
+    """Also where its label was confirmed for another model."""
+    image = add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NORMAL)
+    add_labeled(store, pattern(1), Label.NORMAL, identity=OTHER)
+    (found,) = (
+        each.prediction_id
+        for each in store.training.misclassifications(limit=10)
+        if (each.image_sha256, each.model) == (image, OTHER.model)
+    )
+    store.training.decide(found, None, reviewer="ann")
+    for labels in Labels:
+        rows = read_rows(store, labels=labels)
+        assert (rows.rows, rows.omitted) == ([], {Omission.SET_ASIDE: 1})
+    store.training.decide(found, Label.NORMAL, reviewer="ann")
+    assert [row.sha256 for row in everything(store).rows] == [image]
 
 
 def test_blind_decisions_are_rows(store: Store) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from huggingface_hub import DatasetCard
 
 from nsfw_app.datasets import parquet_set, training_set_export
+from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.label_files import COLUMNS
 from nsfw_app.datasets.labels import read_table
 from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
@@ -128,17 +130,18 @@ def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, ru
     assert (output / "images" / f"{sha256}.jpg").read_bytes() == store.previews.get(sha256)
     (prediction,) = task["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("fake r1 test", 0.9)
-    (result,) = prediction["result"]
     view = ElementTree.parse(output / "labeling.xml").getroot()
     choices, image = view.find("Choices"), view.find("Image")
     assert choices is not None
     assert image is not None
-    assert result == {
-        "from_name": choices.get("name"),
-        "to_name": image.get("name"),
-        "type": "choices",
-        "value": {"choices": ["nsfw"]},
-    }
+    names = {"from_name": choices.get("name"), "to_name": image.get("name"), "type": "choices"}
+    assert choices.get("toName") == image.get("name")
+    for each in tasks:
+        for part in (*each["annotations"], *each["predictions"]):
+            (result,) = part["result"]
+            assert result == names | {"value": result["value"]}
+            assert result["value"]["choices"] in (["normal"], ["nsfw"])
+    assert prediction["result"][0]["value"]["choices"] == ["nsfw"]
     assert [each.get("value") for each in choices] == ["normal", "nsfw"]
     assert image.get("value") == "$image"
 
@@ -179,6 +182,30 @@ def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run)
         assert f"\n{line}\n" in card
     assert "each for at most 30 days" in card
     assert [word for word in ("ann", "ben", "photo.png") if f"{word} " in card] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["v2: set", "yes", "2024", "a #b", "- x", "@a", "[x]", "it's", '"q"\\', "gr\u00fcn \U0001f600"],
+)
+def test_the_card_is_yaml_for_each_name(name: str, store: Store, tmp_path: Path, run: Run) -> None:
+    """The name stays a text, also one that unquoted YAML reads as something else or not at all."""
+    fill_labeled(store, 5)
+    options = ("--settled", "--format", "parquet")
+    assert run("training-set", *options, "--output", tmp_path / name).code == 0
+    card = DatasetCard.load(tmp_path / name / "README.md")
+    assert card.data.to_dict()["pretty_name"] == name
+    assert card.data.to_dict()["task_categories"] == ["image-classification"]
+    assert "\n## Intended use\n\nTo train and to measure models" in card.text
+    assert "\n## Limits\n" in card.text
+
+
+def test_names_in_cards_are_text() -> None:
+    """Control characters and bytes that are not UTF-8 are spaces, and Markdown is escaped."""
+    name = "a\nb\x7f\udcff\u2028*c*"
+    card = DatasetCard(f"---\npretty_name: {yaml_text(name)}\n---\n")
+    assert card.data.to_dict()["pretty_name"] == "a b   *c*"
+    assert markdown_text(name) == r"a b   \*c\*"
 
 
 def test_nothing_is_written_that_is_not_complete(

@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 
 from nsfw_app.datasets.dataset_repository import DatasetRepository
-from nsfw_app.records import Label, Reason
+from nsfw_app.records import Label, LogFilter, Reason
 from nsfw_app.store import Store
 from tests.support.commands import Result, Run, run
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
@@ -237,6 +237,50 @@ def test_an_image_that_was_marked_since_is_not_uploaded(
     done = push(run, tmp_path / "set", "--yes")
     assert done.code == 1
     assert "1 of its images may not be exported any more" in done.err
+    assert_nothing_was_uploaded(hub, store)
+
+
+@pytest.mark.parametrize(
+    "removed", ["preview", "settled label", "confirmed label", "changed label"]
+)
+def test_an_image_without_its_label_or_preview_is_not_uploaded(
+    removed: str,
+    hub: UploadHub,
+    store: Store,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was removed or changed after the set was written stops the upload; the set is kept."""
+    confirmed = Label.NORMAL if removed in ("confirmed label", "changed label") else None
+    sha256 = add_labeled(store, pattern(9_001), Label.NORMAL, confirmed=confirmed)
+    prepare = DatasetRepository.prepare
+
+    def removes(*arguments: Any, **options: Any) -> str | None:
+        if removed == "preview":
+            store.previews.remove(sha256)
+        elif removed == "settled label":
+            for each in list(store.log.rows(LogFilter())):
+                if each.image_sha256 == sha256:
+                    nonce = f"undo {each.decision_id}"
+                    store.log.undo(each.decision_id, reviewer=each.reviewer, nonce=nonce)
+        else:
+            for misclassified in store.training.misclassifications(limit=100):
+                if misclassified.image_sha256 == sha256:
+                    label = Label.NSFW if removed == "changed label" else None
+                    store.training.decide(misclassified.prediction_id, label, reviewer="ann")
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(DatasetRepository, "prepare", removes)
+    done = push(run, tmp_path / "set", "--yes")
+    assert done.code == 1
+    assert "1 of its images may not be exported any more" in done.err
+    assert (tmp_path / "set").is_dir()
+    assert_nothing_was_uploaded(hub, store)
+
+
+def assert_nothing_was_uploaded(hub: UploadHub, store: Store) -> None:
+    """The repository has its first commit only, and the audit the set that was written."""
     assert len(hub.repositories["org/set"].commits) == 1
     assert hub.large == {}
     assert len([each for each in store.audit.entries() if each.action == "export"]) == 1
