@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from nsfw_app.errors import ImageError, ImageErrorKind
 
@@ -12,6 +12,9 @@ WEB = frozenset({"http", "https"})
 ARCHIVES = frozenset({"zip", "tar"})  # of images in an archive, as in `zip://a.jpg::/data/x.zip`
 CHAIN = "::"  # between such an image and its archive
 ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UTF-8
+# Surrogates that JSON can write, and that no file name has: they are not those of a byte.
+UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+AFTER_HOST = re.compile(r"[/?#]")
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of keys.
 SECRETS = re.compile(
     r"(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
@@ -31,29 +34,41 @@ def is_url(location: str) -> bool:
     return bool(scheme(location))
 
 
+def is_valid(url: str) -> bool:
+    """Whether a URL can be parsed: not one such as `http://[x/`."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True
+
+
 def absolute(location: str) -> str:
     """The same location for each working directory; a file:// URL as a path."""
     if scheme(location) in ARCHIVES and CHAIN in location:
         member, _, archive = location.rpartition(CHAIN)
         return f"{member}{CHAIN}{absolute(archive)}"
     if scheme(location) == "file":
-        location = unquote(urlsplit(location).path)
+        _, location, _ = _web_parts(location)
+        location = unquote(location)
     return location if is_url(location) else os.path.abspath(location)  # noqa: PTH100
 
 
 def redacted(location: str) -> str:
     """The location as it is shown and stored: without credentials, as valid Unicode."""
-    if is_url(location):
+    if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
+        host, path, query = _web_parts(location)
+        pairs = parse_qsl(query, keep_blank_values=True)
+        kept = [pair for pair in pairs if not SECRETS.fullmatch(pair[0])]
+        if len(kept) != len(pairs):
+            query = urlencode(kept, errors="surrogatepass")
+        prefix = location.partition("://")[0]
+        location = f"{prefix}://{host.rpartition('@')[2]}{path}{query and '?'}{query}"
+    elif is_url(location):
         prefix, rest = location.split("://", 1)
         host, slash, path = rest.partition("/")
-        host = host.rpartition("@")[2]
-        if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
-            parts = urlsplit(f"{slash}{path}")
-            pairs = parse_qsl(parts.query, keep_blank_values=True)
-            kept = [pair for pair in pairs if not SECRETS.fullmatch(pair[0])]
-            query = parts.query if len(kept) == len(pairs) else urlencode(kept)
-            slash, path = "", urlunsplit(("", "", parts.path, query, ""))
-        location = f"{prefix}://{host}{slash}{path}"
+        location = f"{prefix}://{host.rpartition('@')[2]}{slash}{path}"
+    location = UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", location)
     return os.fsencode(location).decode(errors="backslashreplace")
 
 
@@ -65,7 +80,8 @@ def unescaped(path: str) -> str:
 def name_of(location: str) -> str:
     """The last part of the path: names a file in messages, and its kind by the suffix."""
     if scheme(location) in WEB:
-        location = unquote(urlsplit(location).path)
+        _, path, _ = _web_parts(location)
+        location = unquote(path)
     return posixpath.basename(redacted(location).rstrip("/"))
 
 
@@ -77,8 +93,14 @@ def resolved(path: str, *, table: str) -> str:
         table: Location of the table.
 
     Raises:
-        ImageError: A table from elsewhere names a file of this machine.
+        ImageError: A table from elsewhere names a file of this machine, or a name has characters
+            that no file can have.
     """
+    if UNPAIRED.search(path):
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{name_of(path)} is not the name of a file: it has an unpaired surrogate.",
+        )
     if scheme(path) in ARCHIVES and CHAIN in path:
         member, _, archive = path.rpartition(CHAIN)
         return f"{member}{CHAIN}{resolved(archive, table=table)}"
@@ -94,6 +116,15 @@ def resolved(path: str, *, table: str) -> str:
         return path
     prefix, rest = table.split("://", 1)
     if scheme(table) in WEB:
-        rest, path = rest.partition("?")[0], quote(path, safe="/%")
+        rest, path = rest.partition("?")[0], quote(os.fsencode(path), safe="/%")
     host, _, folder = posixpath.dirname(rest).partition("/")
     return f"{prefix}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}"
+
+
+def _web_parts(url: str) -> tuple[str, str, str]:
+    """Host with user and port, path and query of a URL, valid or not; without the fragment."""
+    rest = url.split("://", 1)[1]
+    end = AFTER_HOST.search(rest)
+    host = rest[: end.start()] if end else rest
+    path, _, query = rest[len(host) :].partition("#")[0].partition("?")
+    return host, path, query

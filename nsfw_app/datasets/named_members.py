@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind, is_member, kind_of
 from nsfw_app.datasets.entries import Entry
@@ -67,6 +68,8 @@ def _looked_up(locations: Sequence[str], container: str) -> Iterator[Entry]:
                 return
     except ImageError as error:
         problem = ImageProblem(error.kind, str(error))
+    except SourceError as error:  # such as that of an unknown scheme
+        problem = ImageProblem(ImageErrorKind.UNREADABLE, str(error))
     for uri, count in wanted.items():
         for _ in range(count):
             yield Entry(uri, container, problem=problem)

@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 
 from nsfw_app.dataset_errors import SourceError
@@ -23,7 +24,7 @@ from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
-from nsfw_app.errors import ImageError
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.records import ImageProblem
 
 FILES_PER_CUT = 500  # mean number of files in a group
@@ -126,11 +127,13 @@ def _found(
     search = FileSearch(excluded, left_out, containers.is_in_directories)
     remote = RemoteSearch(left_out)
     # Runs of paths and runs of URLs: in each run of paths, linked directories come last.
-    for remotely, run in itertools.groupby(_expanded(locations, left_out), is_url):
-        if remotely:
-            yield from versioned(status for location in run for status in remote.files(location))
+    for kind, run in itertools.groupby(_expanded(locations, left_out), _run):
+        if kind is _Run.ENTRIES:
+            yield from (each for each in run if isinstance(each, Entry))
+        elif kind is _Run.URLS:
+            yield from versioned(status for url in run for status in remote.files(str(url)))
         else:
-            found = search.files(Path(location) for location in run)
+            found = search.files(Path(str(location)) for location in run)
             yield from versioned(
                 FileStatus(str(file.path), is_found=file.is_found)
                 for file in found
@@ -146,7 +149,21 @@ def _is_excluded(path: Path, excluded: Path | None, left_out: LeftOutFiles) -> b
     return True
 
 
-def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]:
+class _Run(Enum):
+    """What is searched together."""
+
+    PATHS = auto()
+    URLS = auto()
+    ENTRIES = auto()  # of lines that name nothing
+
+
+def _run(found: str | Entry) -> _Run:
+    if isinstance(found, Entry):
+        return _Run.ENTRIES
+    return _Run.URLS if is_url(found) else _Run.PATHS
+
+
+def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str | Entry]:
     """Locations without lists and patterns."""
     for location in locations:
         if location.startswith(LIST):
@@ -163,18 +180,26 @@ def _matches(pattern: str, left_out: LeftOutFiles) -> Iterator[str]:
         yield from patterns.matches(each, left_out)
 
 
-def _lines(location: str) -> Iterator[str]:
-    """The sources on the lines of a list.
+def _lines(location: str) -> Iterator[str | Entry]:
+    """The sources on the lines of a list; a line that names none is an entry with a problem.
 
     Raises:
         SourceError: It cannot be read.
     """
     try:
-        for line in files.lines(location):
+        for row, line in enumerate(files.lines(location)):
             if line:
-                yield existing(resolved(line, table=location))
+                yield _source(line, row, location)
     except ImageError as error:
         raise SourceError(f"{redacted(location)}: {error}") from error
+
+
+def _source(line: str, row: int, location: str) -> str | Entry:
+    try:
+        return existing(resolved(line, table=location))
+    except ImageError as error:
+        problem = ImageProblem(error.kind, str(error))
+        return Entry(f"{redacted(location)}#{row}", location, problem=problem)
 
 
 def _hash(uri: str) -> int:
@@ -189,5 +214,7 @@ def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
         entries = path_tables.entries if kind is Kind.PATHS else named_members.listing(kind)
         yield from named_members.found(entries(container, left_out))
     except ImageError as error:
-        problem = ImageProblem(error.kind, str(error))
+        yield replace(container, problem=ImageProblem(error.kind, str(error)))
+    except SourceError as error:  # a list may name URLs of unknown schemes
+        problem = ImageProblem(ImageErrorKind.UNREADABLE, str(error))
         yield replace(container, problem=problem)

@@ -200,6 +200,29 @@ def test_rows_of_unknown_schemes_are_errors_of_these_rows(tmp_path: Path, reader
     assert [outcome(reader, each) for each in entries(path)] == ["unreadable", b"x"]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("http://[x/b.jpg", "unreadable"),
+        ("file://[x/b.jpg", "missing"),
+        ("\ud800.jpg", "unreadable"),
+        ("zip://b.jpg::no-such-scheme://x.zip", "unreadable"),
+        ("zip://b.jpg::http://[x/x.zip", "missing"),
+    ],
+)
+def test_a_damaged_path_is_an_error_of_its_row(
+    tmp_path: Path, reader: Reader, path: str, kind: str
+) -> None:
+    """Invalid URLs, surrogates, archives of unknown schemes; the other rows are read."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    table = tmp_path / "x.jsonl"
+    table.write_text("".join(json.dumps({"path": each}) + "\n" for each in (path, "a.jpg")))
+    found = entries(table)
+    assert [outcome(reader, each) for each in found] == [kind, b"x"]
+    for each in found:
+        each.uri.encode()
+
+
 def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: Reader) -> None:
     """After the rows before it."""
     (tmp_path / "a.jpg").write_bytes(b"x")

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -302,6 +303,34 @@ def test_a_member_can_be_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [each.uri for each in entries("zip://b.jpg::z.zip")] == [f"zip://b.jpg::{archive}"]
     with pytest.raises(SourceError, match="does not exist"):
         find_units(["zip://b.jpg::no.zip"], left_out=LeftOutFiles())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http://[x/b.jpg",
+        "http://[x/directory/",
+        "no-such-scheme://b",
+        "no-such-scheme://x.zip",
+        "zip://b.jpg::no-such-scheme://x.zip",
+    ],
+)
+def test_a_damaged_line_is_one_error(tmp_path: Path, reader: Reader, line: str) -> None:
+    """Invalid URLs and unknown schemes; the other lines are read."""
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
+    found = [outcome(reader, each) for each in entries(f"@{tmp_path}/list.txt")]
+    assert sorted(found, key=str) == [b"one", "unreadable"]
+
+
+def test_a_line_that_a_list_may_not_have_is_one_error(reader: Reader) -> None:
+    """A remote list that names a file of this machine; the other lines are read."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/lines/a.jpg": b"one", "/lines/l.txt": b"file:///etc/hosts\na.jpg\n"})
+    found = entries("@memory://lines/l.txt")
+    assert [each.uri for each in found] == ["memory://lines/l.txt#0", "memory://lines/a.jpg"]
+    assert [outcome(reader, each) for each in found] == ["unreadable", b"one"]
+    memory.rm("/lines", recursive=True)
 
 
 def test_a_list_from_elsewhere_names_no_archive_of_this_machine(tmp_path: Path) -> None:

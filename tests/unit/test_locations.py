@@ -1,0 +1,53 @@
+"""Locations: any text has a name and can be shown; what tables may name; what identifies a URL."""
+
+import pytest
+
+from nsfw_app.datasets.locations import absolute, name_of, redacted, resolved
+from nsfw_app.errors import ImageError
+
+# What rows of tables and lines of lists may hold in place of paths and URLs.
+HOSTILE = [
+    "http://[x/a.jpg",
+    "http://h//[x/a.jpg",
+    "file://[x/a.jpg",
+    "https://h/\udcff.jpg?token=1&y=\udcfe",
+    "http://",
+    "http://h?",
+    "file://",
+    "zip://",
+    "zip://::",
+    "s3://",
+    "a\0.jpg",
+    "\udcff.jpg",
+]
+
+
+@pytest.mark.parametrize("location", [*HOSTILE, "\ud800.jpg", "http://h/\ud800?key=\udd00&sig=1"])
+def test_any_text_can_be_shown(location: str) -> None:
+    """As valid Unicode, whole or its name only."""
+    for text in (redacted(location), name_of(location), redacted(absolute(location))):
+        text.encode()
+
+
+@pytest.mark.parametrize("table", ["/d/t.jsonl", "http://h/t.jsonl", "memory://d/t.jsonl"])
+@pytest.mark.parametrize("path", [*HOSTILE, "\ud800.jpg", "zip://\ud800::x.zip"])
+def test_any_text_of_a_table_is_a_location_or_an_error(path: str, table: str) -> None:
+    """The error is typed; an unpaired surrogate is always one."""
+    try:
+        redacted(resolved(path, table=table)).encode()
+        assert "\ud800" not in path
+    except ImageError as error:
+        str(error).encode()
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("http://h//a/b.jpg?x=1", "http://h//a/b.jpg?x=1"),
+        ("http://u:p@h?token=1&x=2", "http://h?x=2"),
+        ("http://h/a.jpg#part", "http://h/a.jpg"),
+    ],
+)
+def test_the_path_of_a_url_is_kept(location: str, shown: str) -> None:
+    """Also one with an empty first part, and a query without a path."""
+    assert redacted(location) == shown
