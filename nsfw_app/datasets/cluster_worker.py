@@ -88,7 +88,7 @@ class Job:
         output: Directory of the scan, absolute.
         marker: Name of a file in it, by which a worker knows that it is the same directory.
         token: Content of that file.
-        probes: An image or container of each source.
+        probes: A file of each source: an image or a container.
         labels: Of the model, in its order.
         policy: Decides labels and actions.
         limits: Largest input accepted.
