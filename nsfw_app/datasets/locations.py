@@ -1,5 +1,6 @@
 """Locations of files: paths and URLs, and what is shown of them."""
 
+import hashlib
 import os
 import posixpath
 import re
@@ -15,12 +16,20 @@ ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UT
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
 UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 AFTER_HOST = re.compile(r"[/?#]")
-# Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of keys.
+# Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
+# credentials. They do not name an image: a URL that is signed again is the same one.
 SECRETS = re.compile(
-    r"(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|s[eiprv]|sig|sks|skt|ske|skv|skoid|sktid|spr|.*(token|secret|password|key|auth|sign).*)",
+    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
+    r"|s[eiprv]|sig|sks|skt|ske|skv|skoid|sktid|spr"
+    r"|.*(token|secret|password|auth(?!or(?!i))|(?<!de)(?<!as)sign(?!al)).*"
+    r"|.*(access|account|api|app|client|encryption|license|private|public|shared|subscription)"
+    r"[-_.]?key.*",
     re.IGNORECASE,
 )
+# Parameters that may name an image or be a credential, such as `key` or `author`.
+AMBIGUOUS = re.compile(r".*(key|auth|sign).*", re.IGNORECASE)
+DIGITS = 16  # of the digest that is shown in place of such a value
+DIGEST = re.compile(rf"~[0-9a-f]{{{DIGITS}}}")
 
 
 def scheme(location: str) -> str:
@@ -55,12 +64,19 @@ def absolute(location: str) -> str:
 
 
 def redacted(location: str) -> str:
-    """The location as it is shown and stored: without credentials, as valid Unicode."""
+    """The location as it is shown and stored: without credentials, as valid Unicode.
+
+    - A parameter of a URL that may name an image or be a credential is shown as a digest.
+    - What is shown already is shown the same again.
+    """
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        member, _, archive = location.rpartition(CHAIN)
+        return f"{escaped(member)}{CHAIN}{redacted(archive)}"
     if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
         host, path, query = _web_parts(location)
         pairs = parse_qsl(query, keep_blank_values=True)
-        kept = [pair for pair in pairs if not SECRETS.fullmatch(pair[0])]
-        if len(kept) != len(pairs):
+        kept = [_shown(*pair) for pair in pairs if not SECRETS.fullmatch(pair[0])]
+        if kept != pairs:
             query = urlencode(kept, errors="surrogatepass")
         prefix = location.partition("://")[0]
         location = f"{prefix}://{host.rpartition('@')[2]}{path}{query and '?'}{query}"
@@ -68,12 +84,17 @@ def redacted(location: str) -> str:
         prefix, rest = location.split("://", 1)
         host, slash, path = rest.partition("/")
         location = f"{prefix}://{host.rpartition('@')[2]}{slash}{path}"
-    location = UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", location)
-    return os.fsencode(location).decode(errors="backslashreplace")
+    return escaped(location)
+
+
+def escaped(text: str) -> str:
+    """The text as valid Unicode: bytes of names that are not UTF-8, and surrogates, are escaped."""
+    text = UNPAIRED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def unescaped(path: str) -> str:
-    """The path of a file that `redacted` shows like this; bytes that are not UTF-8 are escaped."""
+    """The path of a file that `escaped` shows like this."""
     return ESCAPED.sub(lambda found: os.fsdecode(bytes([int(found[1], 16)])), path)
 
 
@@ -116,9 +137,16 @@ def resolved(path: str, *, table: str) -> str:
         return path
     prefix, rest = table.split("://", 1)
     if scheme(table) in WEB:
-        rest, path = rest.partition("?")[0], quote(os.fsencode(path), safe="/%")
+        rest, path = rest.partition("?")[0], quote(path.encode(errors="surrogateescape"), safe="/%")
     host, _, folder = posixpath.dirname(rest).partition("/")
     return f"{prefix}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}"
+
+
+def _shown(name: str, value: str) -> tuple[str, str]:
+    """A parameter of a URL; of a value that may be a credential the digest."""
+    if not value or DIGEST.fullmatch(value) or not AMBIGUOUS.fullmatch(name):
+        return name, value
+    return name, f"~{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()[:DIGITS]}"
 
 
 def _web_parts(url: str) -> tuple[str, str, str]:

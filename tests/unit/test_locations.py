@@ -46,8 +46,54 @@ def test_any_text_of_a_table_is_a_location_or_an_error(path: str, table: str) ->
         ("http://h//a/b.jpg?x=1", "http://h//a/b.jpg?x=1"),
         ("http://u:p@h?token=1&x=2", "http://h?x=2"),
         ("http://h/a.jpg#part", "http://h/a.jpg"),
+        ("zip://a@b.jpg::http://u:p@h/x.zip?sig=1", "zip://a@b.jpg::http://h/x.zip"),
     ],
 )
 def test_the_path_of_a_url_is_kept(location: str, shown: str) -> None:
     """Also one with an empty first part, and a query without a path."""
     assert redacted(location) == shown
+
+
+def test_urls_differ_where_their_images_may_differ() -> None:
+    """By a parameter that may name an image; one that may be a credential is not shown itself."""
+    shown = [redacted(f"http://h/get?key={name}&w=1") for name in ("a", "b", "secret")]
+    assert len(set(shown)) == 3
+    assert shown[0] == "http://h/get?key=~ca978112ca1bbdca&w=1"
+    assert "secret" not in shown[2]
+    assert [redacted(each) for each in shown] == shown
+
+
+@pytest.mark.parametrize("name", ["author", "design", "keyword", "object_key", "imageKey", "Key"])
+def test_names_of_images_are_kept_as_digests(name: str) -> None:
+    """They have a word of credentials in them."""
+    assert redacted(f"http://h/get?{name}=1") != redacted(f"http://h/get?{name}=2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+        "X-Goog-Credential",
+        "AWSAccessKeyId",
+        "GoogleAccessId",
+        "Expires",
+        "Key-Pair-Id",
+        "sig",
+        "api_key",
+        "apikey",
+        "access-key",
+        "subscription-key",
+        "auth",
+        "auth_key",
+        "oauth_token",
+        "authorization",
+        "sign",
+        "signed",
+        "password",
+        "client_secret",
+    ],
+)
+def test_a_url_that_is_signed_again_is_the_same(name: str) -> None:
+    """So that a scan continues with new signatures and tokens."""
+    assert redacted(f"http://h/a.jpg?{name}=1&w=2") == "http://h/a.jpg?w=2"
