@@ -67,7 +67,7 @@ def scan(
     """
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
-    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
+    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, named_sources
     from nsfw_app.datasets.scan_record import ScanRecord
     from nsfw_app.datasets.units import find_units
 
@@ -75,7 +75,7 @@ def scan(
     if output.exists() and not output.is_dir():
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
-    named = {source_name(source): source for source in sources}
+    named = named_sources(sources)
     chosen = settings.load()
     policies = open_policies(chosen, open_store(chosen))
     redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify, Redo.LOST: delete_gone}
