@@ -11,6 +11,8 @@ from nsfw_app.errors import ImageError, ImageErrorKind
 SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 WEB = frozenset({"http", "https"})
 ARCHIVES = frozenset({"zip", "tar"})  # of images in an archive, as in `zip://a.jpg::/data/x.zip`
+# Of storage that is never on this machine: what a table from elsewhere may name.
+ELSEWHERE = WEB | {"s3", "s3a", "gs", "gcs", "hf", "abfs", "abfss", "az"}
 CHAIN = "::"  # between such an image and its archive
 ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UTF-8
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
@@ -114,7 +116,7 @@ def resolved(path: str, *, table: str) -> str:
         table: Location of the table.
 
     Raises:
-        ImageError: A table from elsewhere names a file of this machine, or a name has characters
+        ImageError: A table from elsewhere may name a file of this machine, or a name has characters
             that no file can have.
     """
     if UNPAIRED.search(path):
@@ -128,12 +130,14 @@ def resolved(path: str, *, table: str) -> str:
     if not is_url(table):
         base = os.path.dirname(table)  # noqa: PTH120
         return absolute(path if is_url(path) else os.path.join(base, path))  # noqa: PTH118
-    if scheme(path) == "file":
-        raise ImageError(
-            ImageErrorKind.UNREADABLE,
-            f"{name_of(path)} is a file of this machine, and the table that names it is not.",
-        )
     if is_url(path):
+        # fsspec has many schemes by which files of this machine are read: local, git, generic.
+        if scheme(path) not in ELSEWHERE | {scheme(table)}:
+            raise ImageError(
+                ImageErrorKind.UNREADABLE,
+                f"{name_of(path)} is not read: {scheme(path)}:// may name a file of this machine, "
+                "which a table or list from elsewhere cannot.",
+            )
         return path
     prefix, rest = table.split("://", 1)
     if scheme(table) in WEB:

@@ -97,3 +97,40 @@ def test_names_of_images_are_kept_as_digests(name: str) -> None:
 def test_a_url_that_is_signed_again_is_the_same(name: str) -> None:
     """So that a scan continues with new signatures and tokens."""
     assert redacted(f"http://h/a.jpg?{name}=1&w=2") == "http://h/a.jpg?w=2"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file:///d/a.jpg",
+        "FILE:///d/a.jpg",
+        "local:///d/a.jpg",
+        "git://d:a.jpg",
+        "generic://file:///d/a.jpg",
+        "simplecache:///d/a.jpg",
+        "reference://a.jpg",
+        "zip://a.jpg",
+        "zip://a.jpg::local:///d/x.zip",
+        "zip://a.jpg::simplecache::local:///d/x.zip",
+        "tar://a.jpg::zip://x.tar::file:///d/x.zip",
+        "memory://d/a.jpg",
+    ],
+)
+def test_a_table_from_elsewhere_names_no_file_of_this_machine(path: str) -> None:
+    """Of no scheme that may be one, also as the archive of a member."""
+    with pytest.raises(ImageError, match="a file of this machine"):
+        resolved(path, table="https://h/lists/t.jsonl")
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+@pytest.mark.parametrize("table", ["http://h/t/x.jsonl", "memory://t/x.jsonl"])
+def test_a_chain_of_a_cache_is_a_name(table: str, cache: str) -> None:
+    """It is a path relative to the table, where nothing is found."""
+    found = resolved(f"{cache}::file:///d/a.jpg", table=table)
+    assert found.startswith(table.removesuffix("x.jsonl"))
+
+
+def test_a_table_names_files_of_its_own_storage() -> None:
+    """And of known storage elsewhere."""
+    for path in ("memory://d/a.jpg", "s3://b/a.jpg", "https://h/a.jpg", "zip://a::gs://b/x.zip"):
+        assert resolved(path, table="memory://t/x.jsonl") == path
