@@ -142,8 +142,20 @@ def _policy_text(policy: Policy) -> str:
 
 
 def _print_continuation() -> None:
-    command = shlex.join(["nsfw-review", *sys.argv[1:]])
+    arguments = list(map(_without_credentials, sys.argv[1:]))
+    command = shlex.join(["nsfw-review", *arguments])
     typer.echo(f"Interrupted. Continue with: {printable(command)}", err=True)
+    if arguments != sys.argv[1:]:
+        typer.echo("Its URLs are shown without credentials: put them back.", err=True)
+
+
+def _without_credentials(argument: str) -> str:
+    from nsfw_app.datasets.locations import is_url
+    from nsfw_app.datasets.named_members import uri_of
+
+    mark = "@" if argument.startswith("@") else ""  # of a list
+    location = argument.removeprefix(mark)
+    return f"{mark}{uri_of(location)}" if is_url(location) else argument
 
 
 def _print_summary(
