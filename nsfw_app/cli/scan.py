@@ -65,6 +65,7 @@ def scan(
     Nothing is written into the database. Exits 3 if a model could not judge some images, after all
     the others, and 130 if it was interrupted.
     """
+    from nsfw_app.datasets.file_search import exists, leads_to_directory
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
     from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, named_sources
@@ -72,7 +73,7 @@ def scan(
     from nsfw_app.datasets.units import find_units
 
     check_local(output)
-    if output.exists() and not output.is_dir():
+    if exists(output) and not leads_to_directory(output):
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
     named = named_sources(sources)

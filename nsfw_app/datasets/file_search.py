@@ -29,6 +29,14 @@ def leads_to_directory(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def exists(path: str | Path) -> bool:
+    """Whether a path leads to a file or directory that this user may see.
+
+    `Path.exists` raises where a name is too long, or a directory may not be searched.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file to classify.

@@ -18,7 +18,7 @@ from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
-from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.file_search import FileSearch, exists
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
@@ -98,27 +98,36 @@ def existing(location: str) -> str:
 
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
-    mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
+    mark = LIST if spec.startswith(LIST) and not exists(spec) else ""
     if not spec.removeprefix(mark).strip():
         raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
     location = absolute(spec.removeprefix(mark))
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
         _check_exists(named_members.container_of(location) or location)
-    elif not any(True for _ in _matches(location, LeftOutFiles())):
-        raise SourceError(f"{redacted(location)} matches nothing.")
+    else:
+        _check_matches(location)
     return mark + location
 
 
+def _check_matches(pattern: str) -> None:
+    left_out = LeftOutFiles()
+    if any(True for _ in _matches(pattern, left_out)):
+        return
+    unread = ", ".join(left_out.names[LeftOut.UNREADABLE])
+    reason = f": {unread} cannot be read" if unread else ""
+    raise SourceError(f"{redacted(pattern)} matches nothing{reason}.")
+
+
 def _check_exists(location: str) -> None:
-    if not is_url(location):
-        if not Path(location).exists():
-            raise SourceError(f"{redacted(location)} does not exist.")
-    elif not location.endswith("/"):  # a directory is checked when it is listed
-        try:
-            files.status(location)
-        except ImageError as error:
-            raise SourceError(f"{redacted(location)}: {error}") from error
+    if is_url(location) and location.endswith("/"):  # checked when it is listed
+        return
+    try:
+        files.status(location)
+    except ImageError as error:
+        if error.kind == ImageErrorKind.MISSING and not is_url(location):
+            raise SourceError(f"{redacted(location)} does not exist.") from error
+        raise SourceError(f"{redacted(location)}: {error}") from error
 
 
 def _found(

@@ -108,7 +108,7 @@ def test_the_output_directory_is_not_searched(tmp_path: Path) -> None:
 
 def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     """It is raised before anything is listed, so that no results are removed for it."""
-    with pytest.raises(SourceError, match="missing does not exist"):
+    with pytest.raises(SourceError, match=rf"^{tmp_path}/missing does not exist\.$"):
         find_units([str(tmp_path), str(tmp_path / "missing")], left_out=LeftOutFiles())
 
 
