@@ -18,7 +18,7 @@ from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
-from nsfw_app.datasets.file_search import FileSearch, exists
+from nsfw_app.datasets.file_search import FileSearch, exists, real_path
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
@@ -135,6 +135,7 @@ def _found(
 ) -> Iterator[Entry]:
     search = FileSearch(excluded, left_out, containers.is_in_directories)
     remote = RemoteSearch(left_out)
+    destination = _Destination(excluded) if excluded else None
     # Runs of paths and runs of URLs: in each run of paths, linked directories come last.
     for kind, run in itertools.groupby(_expanded(locations, left_out), _run):
         if kind is _Run.ENTRIES:
@@ -146,16 +147,26 @@ def _found(
             yield from versioned(
                 FileStatus(str(file.path), is_found=file.is_found)
                 for file in found
-                if not _is_excluded(file.path, excluded, left_out)
+                if destination is None or not destination.holds(file.path, left_out)
             )
 
 
-def _is_excluded(path: Path, excluded: Path | None, left_out: LeftOutFiles) -> bool:
-    """Whether a file that a pattern found is one of the results; counts it."""
-    if excluded is None or not path.is_relative_to(excluded.absolute()):
-        return False
-    left_out.add(LeftOut.DESTINATION, str(path))
-    return True
+class _Destination:
+    """The directory of the results, which a pattern may reach by several paths."""
+
+    def __init__(self, directory: Path) -> None:
+        self._real = real_path(directory)
+        self._parent: Path | None = None  # of the last file: neighbors are resolved once
+        self._is_inside = False
+
+    def holds(self, path: Path, left_out: LeftOutFiles) -> bool:
+        """Whether a file is one of the results; counts it."""
+        if path.parent != self._parent:
+            self._parent = path.parent
+            self._is_inside = real_path(path.parent).is_relative_to(self._real)
+        if self._is_inside:
+            left_out.add(LeftOut.DESTINATION, str(path))
+        return self._is_inside
 
 
 class _Run(Enum):

@@ -106,6 +106,24 @@ def test_the_output_directory_is_not_searched(tmp_path: Path) -> None:
         assert left_out.counts == {LeftOut.DESTINATION: 1}
 
 
+@pytest.mark.parametrize("excluded", ["out", "sub/../out", "link", "link/../out"])
+@pytest.mark.parametrize("pattern", ["**", "*/*/*", "link/*/*", "sub/../out/*/*", "out/images/*"])
+def test_the_output_is_not_searched_by_any_path(
+    tmp_path: Path, excluded: str, pattern: str
+) -> None:
+    """Through a link or a parent directory; files next to it are found."""
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    (tmp_path / "out" / "images" / "part-1.parquet").touch()
+    (tmp_path / "sub" / "in").mkdir(parents=True)
+    (tmp_path / "sub" / "in" / "a.png").touch()
+    (tmp_path / "link").symlink_to("out")
+    left_out = LeftOutFiles()
+    specs = [f"{tmp_path}/{pattern}", f"{tmp_path}/sub/*/*"]
+    units = list(find_units(specs, left_out=left_out, excluded=tmp_path / excluded))
+    assert {entry.uri for unit in units for entry in unit.entries} == {f"{tmp_path}/sub/in/a.png"}
+    assert left_out.counts[LeftOut.DESTINATION] >= 1
+
+
 def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     """It is raised before anything is listed, so that no results are removed for it."""
     with pytest.raises(SourceError, match=rf"^{tmp_path}/missing does not exist\.$"):
