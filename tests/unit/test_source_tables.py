@@ -130,11 +130,33 @@ def test_a_truncated_file_is_one_error(tmp_path: Path, reader: Reader, size: int
 
 
 def test_a_table_without_images_is_one_error(tmp_path: Path, reader: Reader) -> None:
-    """The message has its columns."""
+    """The message has its columns with their types."""
     path = written(tmp_path / "x.parquet", {"id": [1], "caption": ["a"]})
     (entry,) = entries(path)
-    with pytest.raises(ImageError, match=r"no column of images.*id, caption"):
+    with pytest.raises(
+        ImageError, match=r"no column of images.*it has: id \(int64\), caption \(string\)\.$"
+    ):
         reader.read(entry)
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (pa.array([b"x"], pa.binary_view()), "image (binary_view)"),
+        (pa.array([b"x"], pa.binary(1)), "image (fixed_size_binary[1])"),
+        (pa.array([[b"x"]]), "image (list<element: binary>)"),
+        (pa.array(["a.jpg"], pa.string_view()), "image (string_view)"),
+    ],
+)
+def test_a_column_of_another_type_is_one_error(
+    tmp_path: Path, reader: Reader, column: pa.Array, shown: str
+) -> None:
+    """The message has the type and those that are read."""
+    (entry,) = entries(written(tmp_path / "x.parquet", {"image": column}))
+    with pytest.raises(ImageError) as caught:
+        reader.read(entry)
+    assert "Images are bytes (binary)" in str(caught.value)
+    assert str(caught.value).endswith(f"it has: {shown}.")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
