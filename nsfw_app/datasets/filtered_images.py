@@ -93,7 +93,7 @@ def write_images(
         SourceError: A source does not exist any more.
     """
     _check_outside(output, parts.directory)
-    _check_not_found(output, parts.record.sources)
+    _check_not_found(output, parts.sources)
 
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():

@@ -65,6 +65,11 @@ def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
     yield from _below(base or "/", (rest + location[first.start() :]).split("/"), left_out)
 
 
+def base_of(pattern: str) -> str:
+    """The directory of a pattern before its first wildcard or brace."""
+    return re.split(r"[*?\[{]", pattern, maxsplit=1)[0].rpartition("/")[0]
+
+
 def may_find(pattern: str, output: str) -> bool:
     """Whether a pattern finds files that are written to an output, or two levels below it.
 

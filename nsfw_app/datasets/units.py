@@ -96,6 +96,16 @@ def existing(location: str) -> str:
     return location.replace(file, actual)
 
 
+def recorded(source: str) -> str:
+    """The source that a scan records by this name, with the bytes that it writes with escapes."""
+    mark = LIST if source.startswith(LIST) and not exists(source) else ""
+    location = source.removeprefix(mark)
+    if patterns.is_pattern(location) and not is_url(location):
+        base = patterns.base_of(location)
+        return f"{existing(base)}{location.removeprefix(base)}"
+    return f"{mark}{existing(location)}"
+
+
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
     mark = LIST if spec.startswith(LIST) and not exists(spec) else ""
