@@ -1,5 +1,6 @@
 """`backup` and `restore`: write the data to one file, and read it back."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -98,7 +99,7 @@ def _written(file: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         return
     check_directory(file)
-    if file.exists():
+    if os.path.lexists(file):
         raise BackupError(f"{file} exists already. Nothing was written. Choose another name.")
     try:
         with private_files.staged_file(file) as out:

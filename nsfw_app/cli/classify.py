@@ -12,7 +12,7 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli.action_folders import ActionFolders, Transfer
 from nsfw_app.cli.progress import printable, progress_output
-from nsfw_app.datasets.file_search import FileSearch, FoundFile
+from nsfw_app.datasets.file_search import FileSearch, FoundFile, exists, leads_to_directory
 from nsfw_app.datasets.left_out import LeftOut
 from nsfw_app.errors import SortingError
 from nsfw_app.records import Review
@@ -118,7 +118,7 @@ def _folders(paths: list[Path], move_to: Path | None, copy_to: Path | None) -> A
         return None
     if move_to and copy_to:
         raise typer.BadParameter("Either --move-to or --copy-to, not both.")
-    if directory.exists() and not directory.is_dir():
+    if exists(directory) and not leads_to_directory(directory):
         raise typer.BadParameter(f"{printable(str(directory))} is not a directory.")
     for path in paths:
         if path.resolve().is_relative_to(directory.resolve()):

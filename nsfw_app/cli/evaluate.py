@@ -16,7 +16,7 @@ from nsfw_app.bootstrap import open_engine, open_policies, open_store
 from nsfw_app.cli.output_file import check_directory, write_file
 from nsfw_app.cli.progress import printable, progress_output
 from nsfw_app.dataset_errors import LabelSetError
-from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.file_search import FileSearch, leads_to_directory
 from nsfw_app.datasets.labels import LabeledImage, is_table, labeled_by_folder, read_table
 from nsfw_app.datasets.left_out import MAX_NAMED, LeftOut
 from nsfw_app.models.cards import display_name
@@ -211,7 +211,7 @@ def _labeled_files(paths: Sequence[Path]) -> tuple[list[LabeledImage], Counter[s
     for path in paths:
         if is_table(path):
             images += read_table(path)
-        elif path.is_dir():
+        elif leads_to_directory(path):
             for file in search.files([path]):
                 image = labeled_by_folder(file.path, file.relative, path)
                 if image is None:

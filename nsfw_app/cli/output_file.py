@@ -5,6 +5,8 @@ from pathlib import Path
 
 import typer
 
+from nsfw_app.datasets.file_search import leads_to_directory
+
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as a path, it has one slash
 
 
@@ -28,7 +30,7 @@ def check_directory(path: Path) -> None:
         BadParameter: Its directory does not exist, or it is a URL.
     """
     check_local(path)
-    if not path.parent.is_dir():
+    if not leads_to_directory(path.parent):
         raise typer.BadParameter(f"{path.parent} is not a directory.")
 
 

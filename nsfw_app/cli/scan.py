@@ -65,17 +65,18 @@ def scan(
     Nothing is written into the database. Exits 3 if a model could not judge some images, after all
     the others, and 130 if it was interrupted.
     """
+    from nsfw_app.datasets.file_search import exists, leads_to_directory
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
-    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
+    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, named_sources
     from nsfw_app.datasets.scan_record import ScanRecord
     from nsfw_app.datasets.units import find_units
 
     check_local(output)
-    if output.exists() and not output.is_dir():
+    if exists(output) and not leads_to_directory(output):
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
-    named = {source_name(source): source for source in sources}
+    named = named_sources(sources)
     chosen = settings.load()
     policies = open_policies(chosen, open_store(chosen))
     redo = {Redo.ERRORS: retry_errors, Redo.CHANGED: verify, Redo.LOST: delete_gone}
@@ -142,8 +143,20 @@ def _policy_text(policy: Policy) -> str:
 
 
 def _print_continuation() -> None:
-    command = shlex.join(["nsfw-review", *sys.argv[1:]])
+    arguments = list(map(_without_credentials, sys.argv[1:]))
+    command = shlex.join(["nsfw-review", *arguments])
     typer.echo(f"Interrupted. Continue with: {printable(command)}", err=True)
+    if arguments != sys.argv[1:]:
+        typer.echo("Its URLs are shown without credentials: put them back.", err=True)
+
+
+def _without_credentials(argument: str) -> str:
+    from nsfw_app.datasets.locations import is_url
+    from nsfw_app.datasets.named_members import uri_of
+
+    mark = "@" if argument.startswith("@") else ""  # of a list
+    location = argument.removeprefix(mark)
+    return f"{mark}{uri_of(location)}" if is_url(location) else argument
 
 
 def _print_summary(

@@ -15,10 +15,17 @@ import pyarrow as pa
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.datasets.image_columns import DAMAGED, Value, byte_columns, members, text_columns
+from nsfw_app.datasets.image_columns import (
+    DAMAGED,
+    Value,
+    byte_columns,
+    members,
+    no_image_column,
+    text_columns,
+)
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import is_url, name_of
-from nsfw_app.datasets.path_tables import is_left_out, listed, no_column, path_column
+from nsfw_app.datasets.path_tables import is_left_out, listed, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -52,7 +59,7 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
             paths = (path for batch in found for path in batch.column(column).to_pylist())
             yield from listed(paths, container)
         else:
-            raise no_column(container, schema.names)
+            raise no_image_column(container, schema)
 
 
 class ArrowCursor:

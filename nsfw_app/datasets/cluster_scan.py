@@ -14,21 +14,25 @@ from pathlib import Path
 from typing import Protocol
 
 from nsfw_app.concurrency import read_ahead
-from nsfw_app.dataset_errors import ClusterError, UnitsFailed
+from nsfw_app.dataset_errors import ClusterError, SourceError, UnitsFailed
+from nsfw_app.datasets import files
 from nsfw_app.datasets.cluster_worker import Failure, FailureKind, UnitResult
 from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.locations import redacted
 from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan import DonePart, Redo
 from nsfw_app.datasets.scan_progress import ScanProgress
 from nsfw_app.datasets.unit_assignments import Assignments
 from nsfw_app.datasets.units import find_units
+from nsfw_app.errors import ImageError
 
 TICK_S = 0.2  # between two looks at Ctrl+C and the nodes
 UNITS_AHEAD = 16  # listed while others are scanned
 WAIT_S = 600.0  # for a node, where none is left
 MAX_PROBES = 100  # images by which workers check that they see the same sources
+MAX_TRIED = 1_000  # entries of a source, to find one of them
 MAX_NAMED = 3  # units that an error names
 CONTINUE = "What is written is complete; run the same command again to scan the rest."
 
@@ -220,18 +224,32 @@ class ClusterScanner:
 
 
 def probes(sources: Sequence[str], *, excluded: Path) -> Sequence[Entry]:
-    """The first image or container of each source, of the first sources if there are many.
+    """The first file of each source that is there, of the first sources if there are many.
+
+    Of images in a container it is the container. A source whose first `MAX_TRIED` entries are
+    missing here has none.
 
     Raises:
         SourceError: See `find_units`.
     """
-    return [
-        unit.entries[0]
-        for source in sources[:MAX_PROBES]
-        for unit in itertools.islice(
-            find_units([source], left_out=LeftOutFiles(), excluded=excluded), 1
-        )
-    ]
+    found = []
+    for source in sources[:MAX_PROBES]:
+        units = find_units([source], left_out=LeftOutFiles(), excluded=excluded)
+        entries = (entry for unit in units for entry in unit.entries)
+        tried = map(_probe, itertools.islice(entries, MAX_TRIED))
+        found += list(itertools.islice(filter(None, tried), 1))
+    return found
+
+
+def _probe(entry: Entry) -> Entry | None:
+    """The file of an entry; None where it cannot be read here."""
+    if entry.problem:
+        return None
+    try:
+        size = files.status(entry.file).size
+    except (ImageError, SourceError):
+        return None
+    return Entry(redacted(entry.file), entry.file, size=size)
 
 
 def _none_left(problem: str) -> str:

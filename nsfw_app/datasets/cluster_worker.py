@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nsfw_app import __version__
-from nsfw_app.dataset_errors import ImagesLost, NotShared
+from nsfw_app.dataset_errors import ImagesLost, NotShared, SourceError
 from nsfw_app.datasets import files, output_file
 from nsfw_app.datasets.earlier_parts import EarlierParts, Origin
 from nsfw_app.datasets.entries import Entry, Part, Unit
@@ -88,7 +88,7 @@ class Job:
         output: Directory of the scan, absolute.
         marker: Name of a file in it, by which a worker knows that it is the same directory.
         token: Content of that file.
-        probes: An image or container of each source.
+        probes: A file of each source: an image or a container.
         labels: Of the model, in its order.
         policy: Decides labels and actions.
         limits: Largest input accepted.
@@ -197,7 +197,8 @@ class ScanWorker:
             if self._stopped.is_set():
                 scanner.stop()
             parts = list(scanner.scan([unit]))
-        except ImagesLost as error:  # of a table of paths; another worker finds them no more
+        # Another worker would find the same: lost images of a table of paths, or no list of them.
+        except (ImagesLost, ImageError, SourceError) as error:
             return Failure(FailureKind.UNIT, str(error))
         except NSFWReviewError as error:
             return Failure(FailureKind.WORKER, str(error))

@@ -29,6 +29,25 @@ def leads_to_directory(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def exists(path: str | Path) -> bool:
+    """Whether a path leads to a file or directory that this user may see.
+
+    `Path.exists` raises where a name is too long, or a directory may not be searched.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path without links; of one that cannot be followed, as far as it can be.
+
+    `Path.resolve` raises for links that form a circle.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a null character
+        return path.absolute()
+
+
 @dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file to classify.
@@ -115,7 +134,7 @@ class FileSearch:
         except OSError:
             self.left_out.add(LeftOut.UNREADABLE, str(directory))
             return False
-        if self.excluded and directory.resolve().is_relative_to(self.excluded.resolve()):
+        if self.excluded and real_path(directory).is_relative_to(real_path(self.excluded)):
             self.left_out.add(LeftOut.DESTINATION, str(directory))
             return False
         identity = (status.st_dev, status.st_ino)

@@ -11,6 +11,7 @@ from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets import files, patterns
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.filter_output import image_output, row_output
 from nsfw_app.datasets.filtering import Drop, RowFilter, filtered_schema
@@ -92,7 +93,7 @@ def write_images(
         SourceError: A source does not exist any more.
     """
     _check_outside(output, parts.directory)
-    _check_not_found(output, parts.record.sources)
+    _check_not_found(output, parts.sources)
 
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():
@@ -149,5 +150,5 @@ def _check_not_found(output: Path, sources: Iterable[str]) -> None:
         if patterns.is_pattern(source):
             if patterns.may_find(source, str(output.resolve())):
                 raise ScanFilterError(f"{source} finds {output}. Choose another --output.")
-        elif Path(source).is_dir():
+        elif leads_to_directory(Path(source)):
             _check_outside(output, Path(source))

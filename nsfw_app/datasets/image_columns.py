@@ -11,13 +11,20 @@ from typing import Any
 import pyarrow as pa
 
 from nsfw_app.datasets import files
+from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.locations import name_of, resolved
+from nsfw_app.datasets.path_tables import no_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 
 # Usual names of a column of bytes; with one column of bytes, any name will do.
 COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
+WANTED = (
+    "Images are bytes (binary) or a struct (bytes: binary, path: string); a column of paths, such "
+    "as path, is text (string)"
+)
+MAX_TYPE = 60  # characters of a type in a message
 # What pyarrow raises on damaged files; ArrowInvalid is a ValueError.
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
 
@@ -85,6 +92,12 @@ def text_columns(schema: Any) -> list[str]:
         for field in schema
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
     ]
+
+
+def no_image_column(container: Entry, schema: Any) -> ImageError:
+    """The error about a table without a column of images, or with one of another type."""
+    columns = [f"{field.name} ({str(field.type)[:MAX_TYPE]})" for field in schema]
+    return no_column(container, columns, wanted=WANTED)
 
 
 def members(row: int, columns: list[str]) -> list[str]:

@@ -9,11 +9,12 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files, tar_archives, zip_archives
 from nsfw_app.datasets.containers import Kind, is_member, kind_of
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.left_out import LeftOutFiles
-from nsfw_app.datasets.locations import ARCHIVES, CHAIN, name_of, redacted, scheme
+from nsfw_app.datasets.locations import ARCHIVES, CHAIN, escaped, name_of, redacted, scheme
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.records import ImageProblem
 
@@ -27,6 +28,12 @@ def container_of(location: str) -> str:
     mark = CHAIN if scheme(location) in ARCHIVES else "#"
     before, _, after = location.rpartition(mark)
     return after if mark == CHAIN else before
+
+
+def uri_of(location: str) -> str:
+    """The uri of an image: its location without credentials, also in a container."""
+    container = container_of(location)
+    return _uri(location, container) if container else redacted(location)
 
 
 def found(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -67,6 +74,8 @@ def _looked_up(locations: Sequence[str], container: str) -> Iterator[Entry]:
                 return
     except ImageError as error:
         problem = ImageProblem(error.kind, str(error))
+    except SourceError as error:  # such as that of an unknown scheme
+        problem = ImageProblem(ImageErrorKind.UNREADABLE, str(error))
     for uri, count in wanted.items():
         for _ in range(count):
             yield Entry(uri, container, problem=problem)
@@ -87,5 +96,5 @@ def _uri(location: str, container: str) -> str:
     """The uri of an image: its location, with the container's uri in it."""
     shown = redacted(container)
     if location.endswith(f"{CHAIN}{container}"):
-        return f"{location.removesuffix(container)}{shown}"
-    return f"{shown}{location.removeprefix(container)}"
+        return f"{escaped(location.removesuffix(container))}{shown}"
+    return f"{shown}{escaped(location.removeprefix(container))}"

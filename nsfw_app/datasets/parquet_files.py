@@ -19,11 +19,12 @@ from nsfw_app.datasets.image_columns import (
     byte_columns,
     bytes_of,
     members,
+    no_image_column,
     text_columns,
 )
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import name_of
-from nsfw_app.datasets.path_tables import is_left_out, listed, no_column, path_column
+from nsfw_app.datasets.path_tables import is_left_out, listed, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -55,7 +56,7 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
             yield from listed(_paths(table, column, container), container)
             return
         else:
-            raise no_column(container, table.schema_arrow.names)
+            raise no_image_column(container, table.schema_arrow)
     weight = (container.size or 0) // max(1, count * len(columns))
     for row in range(count):
         for member in members(row, columns):

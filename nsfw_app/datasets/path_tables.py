@@ -53,12 +53,20 @@ def path_column(names: Iterable[str]) -> str | None:
     return next((known[name] for name in COLUMNS if name in known), None)
 
 
-def no_column(container: Entry, names: Iterable[str]) -> ImageError:
-    """The error about a table in which no column is known."""
+def no_column(
+    container: Entry, columns: Iterable[str], *, wanted: str = "Name one path or image"
+) -> ImageError:
+    """The error about a table in which no column is known.
+
+    Args:
+        container: The table.
+        columns: Its columns, with their types where they have some.
+        wanted: What a column of images is.
+    """
     return ImageError(
         ImageErrorKind.UNREADABLE,
-        f"{name_of(container.file)} has no column of images. Name one path or image; it has: "
-        f"{', '.join(names) or 'none'}.",
+        f"{name_of(container.file)} has no column of images. {wanted}; it has: "
+        f"{', '.join(columns) or 'none'}.",
     )
 
 
@@ -75,7 +83,7 @@ def _named(path: Any, row: int, container: Entry) -> FileStatus | Entry:
 
 def _csv(lines: Iterator[str], container: Entry) -> Iterator[str | None]:
     try:
-        reader = csv.DictReader(lines)
+        reader = csv.DictReader(lines, strict=True)
         column = path_column(reader.fieldnames or ())
         if column is None:
             raise no_column(container, reader.fieldnames or ())

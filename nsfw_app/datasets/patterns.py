@@ -6,6 +6,7 @@ images/**/*.png               at any depth
 """
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.containers import kind_of
-from nsfw_app.datasets.file_search import is_image_name, leads_to_directory
+from nsfw_app.datasets.file_search import exists, is_image_name, leads_to_directory
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
@@ -31,7 +32,7 @@ def is_pattern(location: str) -> bool:
         wild = "*" in location if scheme(location) in WEB else bool(WILDCARDS.search(location))
         return wild or _has_braces(location)
     wild = bool(WILDCARDS.search(location))
-    return (wild or _has_braces(location)) and not Path(location).exists()
+    return (wild or _has_braces(location)) and not exists(location)
 
 
 def without_braces(location: str) -> Iterator[str]:
@@ -62,6 +63,11 @@ def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
         yield location
         return
     yield from _below(base or "/", (rest + location[first.start() :]).split("/"), left_out)
+
+
+def base_of(pattern: str) -> str:
+    """The directory of a pattern before its first wildcard or brace."""
+    return re.split(r"[*?\[{]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
 def may_find(pattern: str, output: str) -> bool:
@@ -132,7 +138,7 @@ def _in_tree(
         is_found = len(patterns) == 1 and _matches_name(location, patterns[0])
         if not is_directory or is_found or name_of(location).startswith("."):
             continue
-        if not is_url(location) and Path(location).is_symlink():
+        if not is_url(location) and os.path.islink(location):  # noqa: PTH114
             links.append(location)
         else:
             yield from _in_tree(location, patterns, left_out, searched, links)

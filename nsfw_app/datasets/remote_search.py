@@ -8,7 +8,7 @@ from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import WEB, name_of, redacted, scheme
+from nsfw_app.datasets.locations import WEB, is_valid, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging.formats import SUFFIXES
 
@@ -69,6 +69,8 @@ class RemoteSearch:
     def _is_directory(self, url: str) -> bool:
         if containers.is_member(url):
             return False
+        if not is_valid(url):
+            return False
         if scheme(url) in WEB:  # the index page of a web server
             return url.partition("?")[0].endswith("/")
         if url.endswith("/"):
@@ -79,3 +81,5 @@ class RemoteSearch:
             return files.status(url).is_directory
         except ImageError as error:
             raise SourceError(f"{redacted(url)}: {error}") from error
+        except SourceError:  # of an unknown scheme, which a list can name
+            return False

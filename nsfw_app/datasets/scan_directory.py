@@ -14,11 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
+from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning, SourceError
 from nsfw_app.datasets import output_file
 from nsfw_app.datasets.gone_images import MAX_NAMED, GoneImages, find_gone
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import absolute, redacted
+from nsfw_app.datasets.locations import absolute
+from nsfw_app.datasets.named_members import uri_of
 from nsfw_app.datasets.part_files import PartFiles, read_footer
 from nsfw_app.datasets.scan_record import ScanCounts, ScanDetail, ScanRecord
 from nsfw_app.imaging.decode import Limits
@@ -145,7 +146,25 @@ class ScanDirectory:
 def source_name(source: str) -> str:
     """The name of a source in the record: the same in each working directory, without secrets."""
     mark = "@" if source.startswith("@") else ""  # of a list of sources
-    return f"{mark}{redacted(absolute(source.removeprefix(mark)))}"
+    return f"{mark}{uri_of(absolute(source.removeprefix(mark)))}"
+
+
+def named_sources(sources: Sequence[str]) -> dict[str, str]:
+    """Sources by their names; see `source_name`.
+
+    Raises:
+        SourceError: Two that differ have the same name.
+    """
+    named: dict[str, str] = {}
+    for source in sources:
+        name = source_name(source)
+        earlier = named.setdefault(name, source)
+        if absolute(earlier.removeprefix("@")) != absolute(source.removeprefix("@")):
+            raise SourceError(
+                f"{name} is named twice with other credentials, which are not stored. Name it "
+                "once, or use two scans."
+            )
+    return named
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from nsfw_app.datasets.image_table import text
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
 from nsfw_app.datasets.scan_record import ScanRecord
-from nsfw_app.datasets.units import existing, find_units, parts_of
+from nsfw_app.datasets.units import existing, find_units, parts_of, recorded
 
 
 class ScannedParts:
@@ -28,6 +28,11 @@ class ScannedParts:
         self.record = ScanRecord.read(directory)
         self.directory = directory
         self._files = PartFiles(directory, tuple(self.record.roles))
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The sources of the scan, as they are found on this machine."""
+        return list(map(recorded, self.record.sources))
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows of each part.
@@ -49,7 +54,7 @@ class ScannedParts:
             ScanError: A part file cannot be read.
             SourceError: A source does not exist any more.
         """
-        units = find_units(self.record.sources, left_out=LeftOutFiles(), excluded=self.directory)
+        units = find_units(self.sources, left_out=LeftOutFiles(), excluded=self.directory)
         seen: set[str] = set()
         for unit in units:
             for part in parts_of(unit):

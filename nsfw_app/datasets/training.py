@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
+from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.model_card import model_card
 from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
@@ -243,9 +244,9 @@ def _checked_output(output: Path) -> Path:
         TrainingError: It exists, or the directory that it is to be in does not.
     """
     path = output.expanduser().absolute()
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
-    if not path.parent.is_dir():
+    if not leads_to_directory(path.parent):
         raise TrainingError(f"{output} cannot be written: {path.parent} is not a directory.")
     if not os.access(path.parent, os.W_OK):
         raise TrainingError(f"{output} cannot be written: {path.parent} is not writable.")

@@ -15,6 +15,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ def _check_labels(split: Split, images: Sequence[TrainingImage]) -> None:
 
 
 def _check_files(split: Split, images: Sequence[TrainingImage]) -> None:
-    missing = [image.path.name for image in images if not image.path.is_file()]
+    missing = [image.path.name for image in images if not os.path.isfile(image.path)]  # noqa: PTH113
     if missing:
         raise TrainingSetError(
             f"{len(missing)} of {len(images)} images of the {split} split are missing, the first "

@@ -1,5 +1,6 @@
 """Writes a training set as a new directory, which appears complete or not at all."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from nsfw_app import private_files
 from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.datasets import label_files
 from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
+from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.image_folder import write_image_folder
 from nsfw_app.datasets.near_restricted import near_restricted
 from nsfw_app.datasets.partial_output import partial_directory
@@ -103,9 +105,9 @@ def _write(
 
 def _checked(output: Path) -> Path:
     path = output.expanduser().absolute()
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise TrainingSetError(f"{output} exists already. Name a directory that does not exist.")
-    if not path.parent.is_dir():
+    if not leads_to_directory(path.parent):
         raise TrainingSetError(f"{output} cannot be written: {path.parent} is not a directory.")
     return path
 

@@ -11,19 +11,20 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 
 from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
 from nsfw_app.datasets.containers import Kind
 from nsfw_app.datasets.entries import Entry, Part, Unit
-from nsfw_app.datasets.file_search import FileSearch
+from nsfw_app.datasets.file_search import FileSearch, exists, real_path
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
-from nsfw_app.errors import ImageError
+from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.records import ImageProblem
 
 FILES_PER_CUT = 500  # mean number of files in a group
@@ -95,29 +96,48 @@ def existing(location: str) -> str:
     return location.replace(file, actual)
 
 
+def recorded(source: str) -> str:
+    """The source that a scan records by this name, with the bytes that it writes with escapes."""
+    mark = LIST if source.startswith(LIST) and not exists(source) else ""
+    location = source.removeprefix(mark)
+    if patterns.is_pattern(location) and not is_url(location):
+        base = patterns.base_of(location)
+        return f"{existing(base)}{location.removeprefix(base)}"
+    return f"{mark}{existing(location)}"
+
+
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
-    mark = LIST if spec.startswith(LIST) and not Path(spec).exists() else ""
+    mark = LIST if spec.startswith(LIST) and not exists(spec) else ""
     if not spec.removeprefix(mark).strip():
         raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
     location = absolute(spec.removeprefix(mark))
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
         _check_exists(named_members.container_of(location) or location)
-    elif not any(True for _ in _matches(location, LeftOutFiles())):
-        raise SourceError(f"{redacted(location)} matches nothing.")
+    else:
+        _check_matches(location)
     return mark + location
 
 
+def _check_matches(pattern: str) -> None:
+    left_out = LeftOutFiles()
+    if any(True for _ in _matches(pattern, left_out)):
+        return
+    unread = ", ".join(left_out.names[LeftOut.UNREADABLE])
+    reason = f": {unread} cannot be read" if unread else ""
+    raise SourceError(f"{redacted(pattern)} matches nothing{reason}.")
+
+
 def _check_exists(location: str) -> None:
-    if not is_url(location):
-        if not Path(location).exists():
-            raise SourceError(f"{redacted(location)} does not exist.")
-    elif not location.endswith("/"):  # a directory is checked when it is listed
-        try:
-            files.status(location)
-        except ImageError as error:
-            raise SourceError(f"{redacted(location)}: {error}") from error
+    if is_url(location) and location.endswith("/"):  # checked when it is listed
+        return
+    try:
+        files.status(location)
+    except ImageError as error:
+        if error.kind == ImageErrorKind.MISSING and not is_url(location):
+            raise SourceError(f"{redacted(location)} does not exist.") from error
+        raise SourceError(f"{redacted(location)}: {error}") from error
 
 
 def _found(
@@ -125,28 +145,55 @@ def _found(
 ) -> Iterator[Entry]:
     search = FileSearch(excluded, left_out, containers.is_in_directories)
     remote = RemoteSearch(left_out)
+    destination = _Destination(excluded) if excluded else None
     # Runs of paths and runs of URLs: in each run of paths, linked directories come last.
-    for remotely, run in itertools.groupby(_expanded(locations, left_out), is_url):
-        if remotely:
-            yield from versioned(status for location in run for status in remote.files(location))
+    for kind, run in itertools.groupby(_expanded(locations, left_out), _run):
+        if kind is _Run.ENTRIES:
+            yield from (each for each in run if isinstance(each, Entry))
+        elif kind is _Run.URLS:
+            yield from versioned(status for url in run for status in remote.files(str(url)))
         else:
-            found = search.files(Path(location) for location in run)
+            found = search.files(Path(str(location)) for location in run)
             yield from versioned(
                 FileStatus(str(file.path), is_found=file.is_found)
                 for file in found
-                if not _is_excluded(file.path, excluded, left_out)
+                if destination is None or not destination.holds(file.path, left_out)
             )
 
 
-def _is_excluded(path: Path, excluded: Path | None, left_out: LeftOutFiles) -> bool:
-    """Whether a file that a pattern found is one of the results; counts it."""
-    if excluded is None or not path.is_relative_to(excluded.absolute()):
-        return False
-    left_out.add(LeftOut.DESTINATION, str(path))
-    return True
+class _Destination:
+    """The directory of the results, which a pattern may reach by several paths."""
+
+    def __init__(self, directory: Path) -> None:
+        self._real = real_path(directory)
+        self._parent: Path | None = None  # of the last file: neighbors are resolved once
+        self._is_inside = False
+
+    def holds(self, path: Path, left_out: LeftOutFiles) -> bool:
+        """Whether a file is one of the results; counts it."""
+        if path.parent != self._parent:
+            self._parent = path.parent
+            self._is_inside = real_path(path.parent).is_relative_to(self._real)
+        if self._is_inside:
+            left_out.add(LeftOut.DESTINATION, str(path))
+        return self._is_inside
 
 
-def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str]:
+class _Run(Enum):
+    """What is searched together."""
+
+    PATHS = auto()
+    URLS = auto()
+    ENTRIES = auto()  # of lines that name nothing
+
+
+def _run(found: str | Entry) -> _Run:
+    if isinstance(found, Entry):
+        return _Run.ENTRIES
+    return _Run.URLS if is_url(found) else _Run.PATHS
+
+
+def _expanded(locations: Iterable[str], left_out: LeftOutFiles) -> Iterator[str | Entry]:
     """Locations without lists and patterns."""
     for location in locations:
         if location.startswith(LIST):
@@ -163,18 +210,26 @@ def _matches(pattern: str, left_out: LeftOutFiles) -> Iterator[str]:
         yield from patterns.matches(each, left_out)
 
 
-def _lines(location: str) -> Iterator[str]:
-    """The sources on the lines of a list.
+def _lines(location: str) -> Iterator[str | Entry]:
+    """The sources on the lines of a list; a line that names none is an entry with a problem.
 
     Raises:
         SourceError: It cannot be read.
     """
     try:
-        for line in files.lines(location):
+        for row, line in enumerate(files.lines(location)):
             if line:
-                yield existing(resolved(line, table=location))
+                yield _source(line, row, location)
     except ImageError as error:
         raise SourceError(f"{redacted(location)}: {error}") from error
+
+
+def _source(line: str, row: int, location: str) -> str | Entry:
+    try:
+        return existing(resolved(line, table=location))
+    except ImageError as error:
+        problem = ImageProblem(error.kind, str(error))
+        return Entry(f"{redacted(location)}#{row}", location, problem=problem)
 
 
 def _hash(uri: str) -> int:
@@ -189,5 +244,7 @@ def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
         entries = path_tables.entries if kind is Kind.PATHS else named_members.listing(kind)
         yield from named_members.found(entries(container, left_out))
     except ImageError as error:
-        problem = ImageProblem(error.kind, str(error))
+        yield replace(container, problem=ImageProblem(error.kind, str(error)))
+    except SourceError as error:  # a list may name URLs of unknown schemes
+        problem = ImageProblem(ImageErrorKind.UNREADABLE, str(error))
         yield replace(container, problem=problem)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,11 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.cli import scan_display
+from nsfw_app.datasets.entries import Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
+from nsfw_app.datasets.scan import DonePart, Scanner
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units, parts_of
 from tests.support.commands import Run, run
 from tests.support.fakes import image_bytes
+from tests.support.range_server import range_server
 from tests.support.scans import change, rows
 
 __all__ = ["run"]  # a fixture
@@ -348,6 +352,33 @@ def test_ctrl_c_finishes_what_is_in_flight(large: Path, output: Path) -> None:
     out, err = started(large, output).communicate(timeout=TIMEOUT_S)
     assert f"This run scanned {COUNT + 1 - scanned + unfinished}," in out, err
     assert_complete(output)
+
+
+def test_ctrl_c_shows_no_credentials(
+    run: Run, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that continues has neither passwords nor signatures, and says so."""
+
+    def stopped(self: Scanner, units: Iterable[Unit]) -> Iterator[DonePart]:
+        self.stop()
+        return iter(())
+
+    monkeypatch.setattr("nsfw_app.datasets.scan.Scanner.scan", stopped)
+    with range_server() as server:
+        server.password = "anna:secret"
+        server.files |= {"/x.jpg": image_bytes(1), "/l.txt": b"x.jpg"}
+        host = server.url.removeprefix("http://")
+        url = f"http://anna:secret@{host}"
+        sources = f"{url}/x.jpg?X-Amz-Signature=secret&w=1", f"@{url}/l.txt", f"{url}/x.jpg?key=a"
+        ended = run("scan", *sources, "--output", output)
+    assert ended.code == 130
+    assert "secret" not in ended.err
+    continued, note = ended.err.splitlines()[-2:]
+    assert continued == (
+        f"Interrupted. Continue with: nsfw-review scan 'http://{host}/x.jpg?w=1' "
+        f"@http://{host}/l.txt 'http://{host}/x.jpg?key=~ca978112ca1bbdca' --output {output}"
+    )
+    assert note == "Its URLs are shown without credentials: put them back."
 
 
 @pytest.mark.parametrize("module", ["typer", "nsfw_app.cli", "nsfw_app.datasets.scan"])

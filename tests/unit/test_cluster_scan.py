@@ -5,6 +5,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.scan import DonePart, Redo
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
-from tests.support.fake_workers import FakeWorkers, job
+from tests.support.fake_workers import FakeWorkers, job, worker
 from tests.support.fakes import image_bytes
 from tests.support.scans import CountingClassifier, change, rows, scan
 
@@ -232,6 +233,23 @@ def test_workers_are_probed_with_an_image_of_each_source(source: Path, output: P
     assert [entry.uri for entry in found] == [f"{source}/000.png", f"{source}/a.zip"]
     many = [str(source / "a.zip")] * (cluster_scan.MAX_PROBES + 1)
     assert len(probes(many, excluded=output)) == cluster_scan.MAX_PROBES
+
+
+def test_probes_are_files_that_are_here(source: Path, output: Path, tmp_path: Path) -> None:
+    """Not a broken link or a missing file of a list; of a member its archive."""
+    (source / "-.png").symlink_to("nowhere")
+    names = tmp_path / "names.txt"
+    names.write_text(f"gone.png\nno-such-scheme://x.png\n{source}/002.png\n")
+    members = tmp_path / "members.txt"
+    members.write_text(f"zip://member.png::{source}/a.zip\n")
+    gone = tmp_path / "gone.txt"
+    gone.write_text("gone.png\n")
+    sources = [str(source), f"@{names}", f"@{members}", f"@{gone}"]
+    found = probes(sources, excluded=output)
+    wanted = [f"{source}/000.png", f"{source}/002.png", f"{source}/a.zip"]
+    assert [entry.uri for entry in found] == wanted
+    assert [entry.size for entry in found] == [Path(path).stat().st_size for path in wanted]
+    assert worker().begin(replace(job(output), probes=found)) is None
 
 
 def test_listing_errors_end_the_scan(source: Path, output: Path) -> None:

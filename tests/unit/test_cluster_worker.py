@@ -1,20 +1,23 @@
 """The worker of a cluster: what it checks before it scans, and what it reports."""
 
+import functools
 import pickle
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import units
 from nsfw_app.datasets.cluster_worker import Failure, FailureKind, UnitResult, WorkerModel
 from nsfw_app.datasets.entries import Entry, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.units import find_units
-from nsfw_app.errors import ModelNotFound
+from nsfw_app.errors import ImageError, ImageErrorKind, ModelNotFound
 from tests.support.fake_workers import job, started, worker
 from tests.support.fakes import image_bytes
 from tests.support.scans import CountingClassifier, record, rows, scan
@@ -120,6 +123,35 @@ def test_a_unit_is_scanned_and_written(source: Path, tmp_path: Path) -> None:
     assert result.progress.scanned == len(rows(tmp_path / "out")) == 20
     assert len(pickle.dumps(result)) < 2_000
     assert not list((tmp_path / "out").rglob(".partial-*[!r]"))  # but the marker
+
+
+@pytest.mark.parametrize(
+    "error", [SourceError, functools.partial(ImageError, ImageErrorKind.EMPTY)]
+)
+def test_an_error_of_listing_is_of_the_unit(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Callable[[str], Exception],
+) -> None:
+    """The worker is not dismissed: another one would have the same error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("not listed")
+
+    running = started(job(tmp_path / "out"))
+    monkeypatch.setattr("nsfw_app.datasets.scan.parts_of", fail)
+    assert running.scan(0, unit_of(source)) == Failure(FailureKind.UNIT, "not listed")
+
+
+def test_a_table_with_a_damaged_row_is_scanned(source: Path, tmp_path: Path) -> None:
+    """The row has an error; the worker scans what follows."""
+    table = tmp_path / "x.csv"
+    table.write_text(f"path\nzip://a.jpg::no-such-scheme://x.zip\n{source}/001.png\n")
+    result = started(job(tmp_path / "out")).scan(0, unit_of(table))
+    assert isinstance(result, UnitResult)
+    kinds = [row["error_kind"] for row in rows(tmp_path / "out").values()]
+    assert sorted(kinds, key=str) == [None, "unreadable"]
 
 
 def test_progress_and_stop_while_it_scans(source: Path, tmp_path: Path) -> None:

@@ -17,10 +17,13 @@ from nsfw_app.datasets import units
 from nsfw_app.datasets.filter_formats import FilterFormat, format_of
 from nsfw_app.datasets.filtered_images import write_images, write_rows
 from nsfw_app.datasets.filtering import Criteria, Drop, FilterCounts, RowFilter
+from nsfw_app.datasets.scan import Scanner
+from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
 from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.datasets.units import find_units
 from nsfw_app.records import Action
-from tests.support.fakes import image_bytes
-from tests.support.scans import POLICY, change, scan
+from tests.support.fakes import LIMITS, image_bytes
+from tests.support.scans import POLICY, CountingClassifier, change, record, scan
 
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
 
@@ -364,3 +367,30 @@ def test_formats_have_names() -> None:
     assert format_of(Path("a-%06d.tar")) is FilterFormat.WEBDATASET
     with pytest.raises(ScanFilterError, match=r"\.txt, \.jsonl, \.parquet, \.tar"):
         format_of(Path("kept"))
+
+
+@pytest.mark.parametrize("named", ["{}", "{}/*.png", "@{}/list.txt"])
+def test_images_of_a_source_that_is_not_utf_8_are_found(
+    source: Path, tmp_path: Path, named: str
+) -> None:
+    """The record of a scan has its name with escapes; the output may not lie in it."""
+    source = source.rename(os.fsdecode(bytes(tmp_path) + b"/s\xff"))
+    (source / "list.txt").write_text("000.png\n010.png\n")
+    spec = named.format(source)
+    output = tmp_path / "scanned"
+    with ScanDirectory.opened(output, record(Path(source_name(spec)))) as directory:
+        scanner = Scanner(
+            directory.parts, classifier=CountingClassifier(), policy=POLICY, limits=LIMITS
+        )
+        list(scanner.scan(find_units([spec], left_out=scanner.left_out)))
+    parts = ScannedParts(output)
+    assert parts.record.sources == (named.format(f"{tmp_path}/s\\xff"),)
+    found = [entry for entries, _ in parts.with_entries() for entry in entries]
+    assert {Path(entry.file).parent for entry in found} == {source}
+    if named != "{}":
+        return
+    with (
+        RowFilter(Criteria(policy=POLICY)) as rows,
+        pytest.raises(ScanFilterError, match="Choose another --output"),
+    ):
+        write_images(parts, rows, output=source / "x", kind=FilterFormat.COPY, shard_images=1)

@@ -147,11 +147,17 @@ def test_containers_are_read_by_threads(store: Store, tmp_path: Path, kind: str)
         assert list(threads.map(reader.read, found)) == list(IMAGES.values())
 
 
-def test_tables_name_files_relative_to_themselves(store: Store, reader: Reader) -> None:
+def test_tables_name_files_relative_to_themselves(
+    store: Store, reader: Reader, tmp_path: Path
+) -> None:
     """And by URL; none of them names a file of this machine."""
     here = store("set/a b.jpg", b"here")
     store("set/in/c.jpg", b"deeper")
     rows = ["a b.jpg", "in/c.jpg", "../set/a b.jpg", here, "file:///etc/passwd", "/etc/passwd"]
+    (tmp_path / "x.jpg").write_bytes(b"this machine")
+    archive = zipped(tmp_path / "x.zip", {"a.jpg": b"this machine"})
+    rows += [f"local://{tmp_path}/x.jpg", f"zip://a.jpg::local://{archive}"]
+    rows += [f"{cache}::file://{tmp_path}/x.jpg" for cache in ("simplecache", "filecache")]
     table = store("set/x.jsonl", "".join(json.dumps({"path": r}) + "\n" for r in rows).encode())
     assert [outcome(reader, entry) for entry in entries(table)] == [
         b"here",
@@ -159,6 +165,10 @@ def test_tables_name_files_relative_to_themselves(store: Store, reader: Reader) 
         b"here",
         b"here",
         "unreadable",
+        "missing",
+        "unreadable",
+        "unreadable",
+        "missing",
         "missing",
     ]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning
+from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning, SourceError
 from nsfw_app.datasets import units
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.output_file import PARTIAL
-from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, source_name
+from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, named_sources, source_name
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import LabelRole, ModelIdentity, Policy
@@ -274,6 +274,32 @@ def test_sources_are_named_by_absolute_paths_without_secrets() -> None:
     assert source_name(".") == here
     assert source_name("@list.txt") == f"@{here}/list.txt"
     assert source_name("s3://key:secret@bucket/a") == "s3://bucket/a"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("zip://a@b.jpg::https://u:p@h/x.zip?sig=1&w=2", "zip://a@b.jpg::https://h/x.zip?w=2"),
+        ("https://u:p@h/x.parquet?sig=1#3", "https://h/x.parquet#3"),
+        ("zip://\udcff.jpg::/d/x.zip", "zip://\\xff.jpg::/d/x.zip"),
+    ],
+)
+def test_images_in_containers_are_named_without_secrets(source: str, name: str) -> None:
+    """Those of their container; two images of one container are two sources."""
+    assert source_name(source) == name
+
+
+def test_sources_that_differ_in_credentials_only_are_refused() -> None:
+    """None is left out silently; the same source may be named twice."""
+    url = "http://h/get.png"
+    assert list(named_sources([f"{url}?key=a", f"{url}?key=b"])) == [
+        f"{url}?key=~ca978112ca1bbdca",
+        f"{url}?key=~3e23e8160039594a",
+    ]
+    assert named_sources(["photos", "photos/"]).keys() == {str(Path("photos").absolute())}
+    with pytest.raises(SourceError, match=r"^http://h/get\.png is named twice") as refused:
+        named_sources([f"{url}?token=secret", f"{url}?token=secret2"])
+    assert "secret" not in str(refused.value)
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -130,11 +130,33 @@ def test_a_truncated_file_is_one_error(tmp_path: Path, reader: Reader, size: int
 
 
 def test_a_table_without_images_is_one_error(tmp_path: Path, reader: Reader) -> None:
-    """The message has its columns."""
+    """The message has its columns with their types."""
     path = written(tmp_path / "x.parquet", {"id": [1], "caption": ["a"]})
     (entry,) = entries(path)
-    with pytest.raises(ImageError, match=r"no column of images.*id, caption"):
+    with pytest.raises(
+        ImageError, match=r"no column of images.*it has: id \(int64\), caption \(string\)\.$"
+    ):
         reader.read(entry)
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (pa.array([b"x"], pa.binary_view()), "image (binary_view)"),
+        (pa.array([b"x"], pa.binary(1)), "image (fixed_size_binary[1])"),
+        (pa.array([[b"x"]]), "image (list<element: binary>)"),
+        (pa.array(["a.jpg"], pa.string_view()), "image (string_view)"),
+    ],
+)
+def test_a_column_of_another_type_is_one_error(
+    tmp_path: Path, reader: Reader, column: pa.Array, shown: str
+) -> None:
+    """The message has the type and those that are read."""
+    (entry,) = entries(written(tmp_path / "x.parquet", {"image": column}))
+    with pytest.raises(ImageError) as caught:
+        reader.read(entry)
+    assert "Images are bytes (binary)" in str(caught.value)
+    assert str(caught.value).endswith(f"it has: {shown}.")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
@@ -200,6 +222,29 @@ def test_rows_of_unknown_schemes_are_errors_of_these_rows(tmp_path: Path, reader
     assert [outcome(reader, each) for each in entries(path)] == ["unreadable", b"x"]
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("http://[x/b.jpg", "unreadable"),
+        ("file://[x/b.jpg", "missing"),
+        ("\ud800.jpg", "unreadable"),
+        ("zip://b.jpg::no-such-scheme://x.zip", "unreadable"),
+        ("zip://b.jpg::http://[x/x.zip", "missing"),
+    ],
+)
+def test_a_damaged_path_is_an_error_of_its_row(
+    tmp_path: Path, reader: Reader, path: str, kind: str
+) -> None:
+    """Invalid URLs, surrogates, archives of unknown schemes; the other rows are read."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    table = tmp_path / "x.jsonl"
+    table.write_text("".join(json.dumps({"path": each}) + "\n" for each in (path, "a.jpg")))
+    found = entries(table)
+    assert [outcome(reader, each) for each in found] == [kind, b"x"]
+    for each in found:
+        each.uri.encode()
+
+
 def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: Reader) -> None:
     """After the rows before it."""
     (tmp_path / "a.jpg").write_bytes(b"x")
@@ -245,3 +290,13 @@ def test_all_kinds_of_sources_together(tmp_path: Path, reader: Reader) -> None:
     found = entries(*specs)
     assert sorted(reader.read(entry) for entry in found) == [b"%c" % c for c in b"abcdefgh"]
     assert [part.key for part in parts(*specs)] == [part.key for part in parts(*specs)]
+
+
+def test_an_open_quote_does_not_swallow_other_rows(tmp_path: Path) -> None:
+    """The rows before it are images; the table has an error in place of the others."""
+    table = tmp_path / "t.csv"
+    table.write_text('path\na.jpg\n"b.jpg\nc.jpg\nd.jpg\n')
+    first, error = entries(table)
+    assert first.uri == str(tmp_path / "a.jpg")
+    assert (error.uri, error.problem is not None) == (str(table), True)
+    assert error.problem and "t.csv is damaged" in error.problem.message

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -105,9 +106,27 @@ def test_the_output_directory_is_not_searched(tmp_path: Path) -> None:
         assert left_out.counts == {LeftOut.DESTINATION: 1}
 
 
+@pytest.mark.parametrize("excluded", ["out", "sub/../out", "link", "link/../out"])
+@pytest.mark.parametrize("pattern", ["**", "*/*/*", "link/*/*", "sub/../out/*/*", "out/images/*"])
+def test_the_output_is_not_searched_by_any_path(
+    tmp_path: Path, excluded: str, pattern: str
+) -> None:
+    """Through a link or a parent directory; files next to it are found."""
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    (tmp_path / "out" / "images" / "part-1.parquet").touch()
+    (tmp_path / "sub" / "in").mkdir(parents=True)
+    (tmp_path / "sub" / "in" / "a.png").touch()
+    (tmp_path / "link").symlink_to("out")
+    left_out = LeftOutFiles()
+    specs = [f"{tmp_path}/{pattern}", f"{tmp_path}/sub/*/*"]
+    units = list(find_units(specs, left_out=left_out, excluded=tmp_path / excluded))
+    assert {entry.uri for unit in units for entry in unit.entries} == {f"{tmp_path}/sub/in/a.png"}
+    assert left_out.counts[LeftOut.DESTINATION] >= 1
+
+
 def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     """It is raised before anything is listed, so that no results are removed for it."""
-    with pytest.raises(SourceError, match="missing does not exist"):
+    with pytest.raises(SourceError, match=rf"^{tmp_path}/missing does not exist\.$"):
         find_units([str(tmp_path), str(tmp_path / "missing")], left_out=LeftOutFiles())
 
 
@@ -302,6 +321,34 @@ def test_a_member_can_be_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [each.uri for each in entries("zip://b.jpg::z.zip")] == [f"zip://b.jpg::{archive}"]
     with pytest.raises(SourceError, match="does not exist"):
         find_units(["zip://b.jpg::no.zip"], left_out=LeftOutFiles())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http://[x/b.jpg",
+        "http://[x/directory/",
+        "no-such-scheme://b",
+        "no-such-scheme://x.zip",
+        "zip://b.jpg::no-such-scheme://x.zip",
+    ],
+)
+def test_a_damaged_line_is_one_error(tmp_path: Path, reader: Reader, line: str) -> None:
+    """Invalid URLs and unknown schemes; the other lines are read."""
+    (tmp_path / "a.jpg").write_bytes(b"one")
+    (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
+    found = [outcome(reader, each) for each in entries(f"@{tmp_path}/list.txt")]
+    assert sorted(found, key=str) == [b"one", "unreadable"]
+
+
+def test_a_line_that_a_list_may_not_have_is_one_error(reader: Reader) -> None:
+    """A remote list that names a file of this machine; the other lines are read."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/lines/a.jpg": b"one", "/lines/l.txt": b"file:///etc/hosts\na.jpg\n"})
+    found = entries("@memory://lines/l.txt")
+    assert [each.uri for each in found] == ["memory://lines/l.txt#0", "memory://lines/a.jpg"]
+    assert [outcome(reader, each) for each in found] == ["unreadable", b"one"]
+    memory.rm("/lines", recursive=True)
 
 
 def test_a_list_from_elsewhere_names_no_archive_of_this_machine(tmp_path: Path) -> None:
