@@ -213,7 +213,7 @@ class Trainer:
         return compare_candidate(
             scores,
             candidate,
-            HeldOut(test.unsafe, test.groups, test.corrections),
+            HeldOut(test.unsafe, test.groups, test.corrections, test.weights),
             threshold=self.backends.policy_of(current.origin.model).threshold,
         )
 

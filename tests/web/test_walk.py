@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from nsfw_app.datasets.scanned_parts import ScannedParts
-from nsfw_app.evidence import replacement
+from nsfw_app.evidence import paired_comparison
 from tests.support.commands import Run, run
 from tests.support.server import ROOT, Server, serving
 from tests.support.tiny_vit import tinted_image, trained
@@ -127,7 +127,7 @@ def test_the_script_ends_with_a_better_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The model that it trains is right about meadows, and is served in place of the other."""
-    monkeypatch.setattr(replacement, "RESAMPLES", 200)
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 200)
     monkeypatch.setenv("NSFW_MODEL", str(trained(tmp_path_factory)))
     chosen = settings_of(SCRIPT, directory) | OURS | {"NSFW_DATA_DIR": str(directory / "data")}
     for name, value in chosen.items():
