@@ -19,12 +19,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Population:
-    """Features, log-odds of the current model, labels, and a group in which labels are noise."""
+    """Features, log-odds of the current model, labels, and whether an image is in a group."""
 
     features: np.ndarray
     odds: np.ndarray
     unsafe: np.ndarray
-    noisy: np.ndarray
+    group: np.ndarray
 
     @staticmethod
     def scores(odds: np.ndarray) -> np.ndarray:
@@ -50,12 +50,18 @@ class Population:
         return Sample(chosen, weights, errors[chosen])
 
 
-def flipped(count: int, share: float, *, seed: int) -> Population:
-    """A model that is right, but for a group whose labels are coin flips, where it is sure."""
+def flipped(count: int, share: float, *, seed: int, wrong: float = 0.5) -> Population:
+    """A model that is right, but for a group where it is sure and wrong with some probability.
+
+    By default the labels of the group are coin flips.
+    """
     rng = np.random.default_rng(seed)
-    unsafe, noisy = rng.random(count) < 0.5, rng.random(count) < share
-    sign = np.where(rng.random(count) < 0.5, 1, -1) * noisy
+    unsafe, flagged, group, error = (
+        rng.random(count) < probability for probability in (0.5, 0.5, share, wrong)
+    )
+    sign = np.where(flagged, 1, -1) * group
     features = rng.normal(size=(count, FEATURES)) * 0.3
-    certain = np.where(noisy, 0, np.where(unsafe, 1, -1)) + rng.normal(size=count) * 0.05
-    features[:, :3] = np.stack([certain, sign, noisy], axis=1)
-    return Population(features.astype(np.float32), 5 * certain + sign, unsafe, noisy)
+    certain = np.where(group, 0, np.where(unsafe, 1, -1)) + rng.normal(size=count) * 0.05
+    features[:, :3] = np.stack([certain, sign, group], axis=1)
+    labels = np.where(group, flagged != error, unsafe)
+    return Population(features.astype(np.float32), 5 * certain + sign, labels, group)

@@ -192,3 +192,24 @@ def test_a_group_with_random_labels_never_makes_a_better_model(
             )
             assert found.outcome is not Outcome.BETTER
     assert losses[0] < losses[1]
+
+
+def test_a_group_that_is_wrong_makes_a_better_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned with the same weights, and shown to be better with them; it is right in the group."""
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 100)
+    population = flipped(20_000, 0.06, seed=0, wrong=1)
+    x, odds, unsafe = population.features, population.odds, population.unsafe
+    train = population.sample(300, 400, seed=0)
+    test = population.sample(300, 400, seed=0, skip=1)
+    labeled = (x[train.chosen], odds[train.chosen], unsafe[train.chosen])
+    update = fit_head(*labeled, train.chosen, train.weights, seed=0).update
+    moved = odds + x @ update.weights + update.bias
+    found = compare_candidate(
+        Population.scores(odds[test.chosen]),
+        Population.scores(moved[test.chosen]),
+        HeldOut(unsafe[test.chosen], test.chosen, test.corrections, test.weights),
+        threshold=0.5,
+    )
+    assert found.outcome is Outcome.BETTER
+    assert ((moved >= 0) == unsafe)[population.group].mean() > 0.95
+    assert ((moved >= 0) == unsafe).mean() > 0.98

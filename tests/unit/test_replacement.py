@@ -263,7 +263,7 @@ def test_a_model_turned_around_where_labels_are_noise_is_not_better(share: float
             population.unsafe[test.chosen], test.chosen, test.corrections, test.weights
         )
         odds = population.odds[test.chosen]
-        turned = np.where(population.noisy[test.chosen], -odds, odds)
+        turned = np.where(population.group[test.chosen], -odds, odds)
         found = compared(Population.scores(turned), images, Population.scores(odds))
         assert found.parts[Part.ALL].only_candidate > 2 * found.parts[Part.ALL].only_current
         outcomes.append(found.outcome)
