@@ -38,7 +38,7 @@ RULE = (
     f"Better is said only if the interval of the difference of AUROC lies above 0, the new model "
     f"ranks better than chance (its interval lies above {CHANCE:g}), more groups of near "
     f"duplicates become right than wrong with McNemar's exact p below {SIGNIFICANCE:g}, the "
-    f"interval of the difference of accuracy lies above 0, and the new model is not inferior where "
+    f"interval of the difference of accuracy lies above 0, and the new model is non-inferior where "
     f"the current one is right: of at least {MIN_RIGHT} such groups of each label it gets at most "
     f"{MARGIN:g} wrong, by the upper end of the interval."
 )
