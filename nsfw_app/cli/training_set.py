@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -59,10 +60,17 @@ def training_set(
     configured = settings.load()
     store = open_store(configured)
     labels = Labels.ALL if settled else Labels.CORRECTIONS
-    rows = read_rows(store, labels=labels, test_share=test_share)
+    policies = open_policies(configured, store)
+    read = partial(
+        read_rows,
+        store,
+        threshold_of=cache(lambda model: policies.of(model).threshold),
+        labels=labels,
+        test_share=test_share,
+    )
+    rows = read()
     for reason, count in rows.omitted.items():
         typer.echo(f"Left out: {count:,} {reason}.", err=True)
-    policies = open_policies(configured, store)
     provenance = Provenance(
         {model: policies.of(model) for model in {row.image.identity.model for row in rows.rows}},
         Retention(configured.keep_images, configured.keep_days),
@@ -90,7 +98,7 @@ def training_set(
         if not yes:
             _ask(len(rows.rows), repository)
         latest = repository.prepare(public=public)
-        _check_again(rows, read_rows(store, labels=labels, test_share=test_share))
+        _check_again(rows, read())
         # Before the first image leaves: an interrupted upload is in the audit, too.
         store.audit.add(
             operator(),

@@ -40,4 +40,5 @@ def metadata(row: TrainingRow) -> Mapping[str, Any]:
         "group": row.group,
         "label_source": row.label_source,
         "categories": json.dumps(row.categories),
+        "weight": row.weight,
     }

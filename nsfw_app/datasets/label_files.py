@@ -19,7 +19,7 @@ from nsfw_app.records import Label, Policy
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.store.previews import PreviewFiles
 
-COLUMNS = ("path", "label", "split", "sha256", "group", "label_source", "categories")
+COLUMNS = ("path", "label", "split", "sha256", "group", "label_source", "categories", "weight")
 LOCAL_FILES = "/data/local-files/?d="
 LABELING = """<View>
   <Image name="image" value="$image"/>
@@ -43,7 +43,7 @@ def write_csv(directory: Path, rows: TrainingRows, previews: PreviewFiles) -> No
         file.write(csv_line(COLUMNS))
         for row in rows.rows:
             values = (row.label, row.split, row.sha256, row.group, row.label_source, row.categories)
-            file.write(csv_line([_path(row), *values]))
+            file.write(csv_line([_path(row), *values, row.weight]))
 
 
 def write_tasks(
@@ -100,6 +100,7 @@ def _task(row: TrainingRow, name: str, policy: Policy) -> dict[str, Any]:
             "label_source": row.label_source,
             "nsfw_score": image.nsfw_score,
             "categories": row.categories,
+            "weight": row.weight,
         },
         "annotations": [{"result": [_choice(row.label)]}],
         "predictions": [

@@ -6,7 +6,8 @@ from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.evidence.evaluation import Measured
-from nsfw_app.evidence.replacement import MARGIN, Comparison, Outcome, Part
+from nsfw_app.evidence.paired_comparison import Comparison
+from nsfw_app.evidence.replacement import RULE, Outcome, Part
 from nsfw_app.models.cards import card
 
 MEASURES: Mapping[str, str] = {
@@ -19,7 +20,6 @@ MEASURES: Mapping[str, str] = {
 PARTS: Mapping[Part, str] = {
     Part.ALL: "All test images",
     Part.CORRECTIONS: "Corrections",
-    Part.ELSEWHERE: "Images that are no corrections",
 }
 
 
@@ -64,8 +64,8 @@ def model_card(report: TrainingReport) -> str:
         "",
         "## Evaluation",
         "",
-        "Both models on the same images of the test split, with 95 % bootstrap intervals over "
-        "groups of near duplicates. Accuracy, recall and false positive rate are at threshold "
+        "Both models on the same images of the test split, weighted, with 95 % intervals that "
+        "count groups of near duplicates. Accuracy, recall and false positive rate: at threshold "
         f"{report.replacement.threshold:g}.",
         *_tables(report),
         "",
@@ -76,10 +76,10 @@ def model_card(report: TrainingReport) -> str:
         "",
         "## Limits",
         "",
-        "- Measured on images that reviewers of one installation labeled, corrections more often "
-        "than they occur. The size of a difference is that of this test split, not of the images "
-        "that arrive.",
-        "- Scores are not calibrated. Training weighs both labels the same.",
+        "- Measured on images that reviewers of one installation labeled. With weights, they "
+        "represent all labeled images of its store, which are those that arrive only if reviewers "
+        "do not choose images by whether the model is right.",
+        "- Scores are not calibrated.",
         "- A test split that is used to choose among several trained models favors the chosen one.",
         f"- Limits of {name}: {card(model.model).limits}",
         f"- License of {name}: {card(model.model).license}",
@@ -109,9 +109,7 @@ def _result(report: TrainingReport) -> list[str]:
         + (" It was written because that was forced." if forced else ""),
         "",
         *(f"- {reason}" for reason in found.reasons),
-        f"- Better is said only if the interval of the difference of AUROC lies above 0, and, on "
-        f"images that are no corrections, neither recall nor false positive rate may be worse by "
-        f"more than {MARGIN:g}.",
+        f"- {RULE}",
     ]
 
 

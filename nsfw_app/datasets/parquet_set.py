@@ -26,12 +26,14 @@ FEATURES = (
     {"image": {"_type": "Image"}}
     | dict.fromkeys(TEXTS, TEXT)
     | {"categories": {"feature": TEXT, "_type": "List"}}
+    | {"weight": {"dtype": "float64", "_type": "Value"}}
 )
 SCHEMA = pa.schema(
     [
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         *((name, pa.string()) for name in TEXTS),
         ("categories", pa.list_(pa.string())),
+        ("weight", pa.float64()),
     ],
     metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
 )
@@ -60,7 +62,7 @@ def _write_file(path: Path, rows: Sequence[TrainingRow], previews: PreviewFiles)
             table = [
                 {"image": {"bytes": previews.get(row.sha256), "path": f"{row.sha256}.jpg"}}
                 | {name: str(metadata(row)[name]) for name in TEXTS}
-                | {"categories": row.categories}
+                | {"categories": row.categories, "weight": row.weight}
                 for row in rows[start : start + GROUP_ROWS]
             ]
             writer.write_table(pa.Table.from_pylist(table, schema=SCHEMA))

@@ -119,7 +119,9 @@ class Trainer:
         self.progress.say(f"Fitting a head to {count:,} images.")
         unsafe_labels = Head(original).unsafe
         odds = log_odds(known.logits, unsafe_labels)
-        head = fit_head(known.values, odds, train.unsafe, train.groups, seed=self.config.seed)
+        head = fit_head(
+            known.values, odds, train.unsafe, train.groups, train.weights, seed=self.config.seed
+        )
         candidate, tuning = self._tuned(original, head, known.values, odds, train)
         scores = nsfw_scores(held_out.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
@@ -173,11 +175,15 @@ class Trainer:
         update_head(with_head, head.update, unsafe_labels)
         if not self.config.blocks:
             return with_head, None
-        data = TrainingData(train.paths, train.unsafe, train.groups)
+        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights)
         fitted, _ = data.split(seed=self.config.seed)
         # The validation part must be new to the head, too.
         update = fit_update(
-            features[fitted], odds[fitted], train.unsafe[fitted], penalty=head.penalty
+            features[fitted],
+            odds[fitted],
+            train.unsafe[fitted],
+            train.weights[fitted],
+            penalty=head.penalty,
         )
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
@@ -208,7 +214,7 @@ class Trainer:
         return compare_candidate(
             scores,
             candidate,
-            HeldOut(test.unsafe, test.groups, test.corrections),
+            HeldOut(test.unsafe, test.groups, test.corrections, test.weights),
             threshold=self.backends.policy_of(current.origin.model).threshold,
         )
 

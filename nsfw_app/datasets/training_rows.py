@@ -5,11 +5,15 @@
   connects with one.
 - The same labels give the same rows. An image more changes few others: groups are in the order of
   a hash of their names, and the test split takes the first of them until it is full.
+- Which labeled images are written depends on whether they agree with the model: previews of
+  agreements may not be kept, and corrections may be the only labels. A row has the sampling weight
+  of its stratum: its labeled images in the store, divided by those that are written. Strata are
+  labels, by whether the latest prediction that reviewers decided about has the same label.
 """
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,13 +47,17 @@ class Omission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """A labeled image of a training set; `image` is what the store has of it."""
+    """A labeled image of a training set.
+
+    `image` is what the store has of it; `weight` is how many labeled images it represents.
+    """
 
     image: ImageLabels
     label: Label
     label_source: str
     group: str
     split: Split
+    weight: float
 
     @property
     def sha256(self) -> str:
@@ -85,14 +93,24 @@ class _Labeled:
     label: Label
     source: str
 
+    def stratum(self, threshold_of: Callable[[str], float]) -> tuple[Label, bool]:
+        """The label, and whether the model's is the same."""
+        flagged = self.image.nsfw_score >= threshold_of(self.image.identity.model)
+        return self.label, flagged == (self.label is Label.NSFW)
+
 
 def read_rows(
-    store: Store, *, labels: Labels = Labels.CORRECTIONS, test_share: float = 0.2
+    store: Store,
+    *,
+    threshold_of: Callable[[str], float],
+    labels: Labels = Labels.CORRECTIONS,
+    test_share: float = 0.2,
 ) -> TrainingRows:
     """The rows of a training set from the labels in a store.
 
     Args:
         store: Labels and previews; an image without a preview is left out.
+        threshold_of: The threshold of a model's policy, by which it agrees with a label or not.
         labels: Corrections only, or settled decisions as well.
         test_share: The share of images for the test split, in [0, 1].
     """
@@ -102,15 +120,20 @@ def read_rows(
     if labels is Labels.ALL:
         omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
+    strata: Counter[tuple[Label, bool]] = Counter()
     for image in store.labeled_images.all():
-        found = _labeled(image, labels)
+        found = _labeled(image)
+        if isinstance(found, _Labeled):
+            strata[found.stratum(threshold_of)] += 1
+        if labels is Labels.CORRECTIONS and image.correction is None and not image.set_aside:
+            continue
         if isinstance(found, Omission):
             omitted[found] += 1
-        elif found is not None and not store.previews.has(image.image_sha256):
+        elif not store.previews.has(image.image_sha256):
             omitted[Omission.NO_PREVIEW] += 1
-        elif found is not None and image.image_sha256 in barred:
+        elif image.image_sha256 in barred:
             omitted[Omission.NEAR_RESTRICTED] += 1
-        elif found is not None:
+        else:
             labeled.append(found)
     groups = duplicate_groups([each.image.perceptual_hash for each in labeled])
     members: dict[int, list[_Labeled]] = defaultdict(list)
@@ -118,9 +141,16 @@ def read_rows(
         members[group].append(each)
     named = {group[0].image.image_sha256: group for group in members.values()}
     tested = _test_groups(named, test_share)
+    written = Counter(each.stratum(threshold_of) for group in named.values() for each in group)
+    weights = {stratum: strata[stratum] / count for stratum, count in written.items()}
     rows = [
         TrainingRow(
-            each.image, each.label, each.source, name, Split.TEST if name in tested else Split.TRAIN
+            each.image,
+            each.label,
+            each.source,
+            name,
+            Split.TEST if name in tested else Split.TRAIN,
+            weights[each.stratum(threshold_of)],
         )
         for name, group in named.items()
         for each in group
@@ -131,16 +161,14 @@ def read_rows(
     )
 
 
-def _labeled(image: ImageLabels, labels: Labels) -> _Labeled | Omission | None:
-    """The label of an image, or why it has none; None where it is not among these labels."""
+def _labeled(image: ImageLabels) -> _Labeled | Omission:
+    """The label of an image, or why it has none."""
     if image.set_aside:
         return Omission.SET_ASIDE
     if image.correction is not None:
         if image.corrections_differ:
             return Omission.DIFFERING
         return _Labeled(image, image.correction, LabelSource.CORRECTION)
-    if labels is Labels.CORRECTIONS:
-        return None
     if image.settled_differ:
         return Omission.DIFFERING
     if image.settled is None:

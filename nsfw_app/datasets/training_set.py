@@ -8,13 +8,15 @@
 
 - An object has `file_name` (relative to its split), `label` (normal or nsfw), `sha256` (of the
   image that people decided about, whose preview the file may be), `group` (near duplicates share
-  one), and `label_source`.
+  one), and `label_source`. `weight`, its sampling weight, is how many labeled images it
+  represents; without that key it is 1.
 - A group is in one split only: a model that has seen a near duplicate of a test image is measured
   as better than it is.
 """
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,13 +57,17 @@ class LabelSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
-    """An image file with its label; `group` is the same for near duplicates."""
+    """An image file with its label.
+
+    `group` is the same for near duplicates; `weight` is how many labeled images it represents.
+    """
 
     path: Path
     sha256: str
     label: Label
     group: str
     label_source: str
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,14 @@ class Labeled:
 
     - `groups` are numbers of groups, from 0.
     - `corrections` is whether the image was chosen because a model was wrong about it.
+    - `weights` are sampling weights.
     """
 
     paths: Sequence[Path]
     unsafe: NDArray[np.bool_]
     groups: NDArray[np.int64]
     corrections: NDArray[np.bool_]
+    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class TrainingSet:
             np.array([image.label is Label.NSFW for image in images]),
             groups.astype(np.int64),
             np.array([image.label_source == LabelSource.CORRECTION for image in images]),
+            np.array([image.weight for image in images]),
         )
 
     def counts(self, split: Split) -> dict[str, dict[str, int]]:
@@ -160,11 +169,15 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
             raise TrainingSetError(f"{where}: '{key}' is missing or not a text.")
     if row["label"] not in (Label.NORMAL, Label.NSFW):
         raise TrainingSetError(f"{where}: the label '{row['label']}' is not normal or nsfw.")
+    weight = row.get("weight", 1.0)
+    if not isinstance(weight, float | int) or not 0 < weight < math.inf:
+        raise TrainingSetError(f"{where}: the weight {weight!r} is not a number above 0.")
     name = PurePosixPath(row["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise TrainingSetError(f"{where}: '{name}' is not below the directory of its split.")
+    label, source = Label(row["label"]), row["label_source"]
     return TrainingImage(
-        directory / name, row["sha256"], Label(row["label"]), row["group"], row["label_source"]
+        directory / name, row["sha256"], label, row["group"], source, float(weight)
     )
 
 

@@ -299,21 +299,18 @@ def _auroc_interval(value: float, positives: int, negatives: int) -> tuple[float
     return found[0], found[1]
 
 
-def measured(value: float, values: list[float], *, of: int | None = None) -> Measured:
+def measured(value: float, values: list[float]) -> Measured:
     """A measure with the interval of its resamples; without bounds if there are none.
 
     Args:
         value: Of the set.
         values: Of its resamples; NaN where one does not define it.
-        of: How many images a rate is of; None for what is not a rate.
     """
     if np.isnan(value):
         return Measured(None, None, None)
     defined = np.array(values)[~np.isnan(values)]
     if not len(defined):
         return Measured(value, None, None)
-    if of and value in {0.0, 1.0}:
-        return Measured(value, *_wilson(value, of)[1])
     lower, upper = np.quantile(defined, [0.025, 0.975])
     return Measured(value, min(value, float(lower)), max(value, float(upper)))
 

@@ -95,9 +95,11 @@ def wilson_interval(share: Share) -> tuple[float, float] | None:
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
     """
-    value, count = share.value, share.whole
-    if value is None:
-        return None
+    return None if share.value is None else wilson_bounds(share.value, share.whole)
+
+
+def wilson_bounds(value: float, count: float) -> tuple[float, float]:
+    """The interval of a share of so many observations, an effective number or a count above 0."""
     spread = Z_95**2 / count
     middle = (value + spread / 2) / (1 + spread)
     half = Z_95 * math.sqrt(value * (1 - value) / count + spread / (4 * count)) / (1 + spread)

@@ -4,37 +4,44 @@
   than safe ones. It depends on no threshold, and scores that only move toward the middle do not
   raise it. Log loss would reward those: a model that has learned nothing beats a confident one on
   labels that are noise.
-- Many labels are corrections, images chosen because the current model was wrong about them. They
-  cannot show what a candidate does to images that are right today. So recall and false positive
-  rate at the policy's threshold are compared on all other images, and must not get worse by more
-  than `MARGIN`.
-- Near duplicates are not independent. Intervals are percentile bootstrap intervals over groups of
-  near duplicates, the same resamples for both models; McNemar's test counts groups.
+- Images that the current model is wrong about are in a training set more often than they occur,
+  and all of them have the label against it, also where labels are noise. So images have sampling
+  weights, and with these, the errors at the policy's threshold must be shown to be fewer.
+- What the candidate does to images that are right today is measured on those that the current
+  model gets right. It must be non-inferior there: the share that it gets wrong must be shown to be
+  at most `MARGIN`, for either label.
+- The interval of the AUROC, of a bootstrap, is too narrow where few groups of near duplicates
+  change. So McNemar's exact test must show, too, that more of them become right than wrong.
 
-Sources: Efron (1979), for the bootstrap; Field and Welsh (2007), for resampling groups; McNemar
-(1947), exact version; Piaggio et al. (2012), for margins.
+Source: Piaggio et al. (2012), for non-inferiority.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from nsfw_app.evidence.evaluation import SEED, Floats, Measured, auroc, measured
+from nsfw_app.evidence.evaluation import Floats, Measured
+from nsfw_app.evidence.label_flips import Bools, Groups, LabelFlips, NegativeFlips
+from nsfw_app.evidence.paired_comparison import PRIMARY, Comparison, PairedMeasure, compare
+from nsfw_app.records import Label
 
-RESAMPLES = 1000
-PRIMARY = "auroc"
-MARGIN = 0.05  # by which recall may be lower, and the false positive rate higher, elsewhere
-# Groups of each label elsewhere. With fewer, even no changed label at all would not show that the
-# change is below the margin: the upper end of Wilson's interval of 0 of 73 is 5 %.
-MIN_ELSEWHERE = 73
+MARGIN = 0.05  # of negative flips, and by which a rate may be worse before the candidate is worse
+# Groups of each label that the current model gets right. With fewer, even no negative flip at all
+# would not show that they are below the margin: the upper end of Wilson's interval of 0 of 73 is
+# 5 %.
+MIN_RIGHT = 73
+SIGNIFICANCE = 0.05  # of McNemar's test
 CHANCE = 0.5  # the AUROC of scores that have nothing to do with the labels
-EPSILON = 1e-7  # nearer to 0 or 1, a score counts as this in the log loss
-Bools = NDArray[np.bool_]
-Measure = Callable[[Floats, Bools], float]
+RULE = (
+    f"Better is said only if the interval of the difference of AUROC lies above 0, the new model "
+    f"ranks better than chance (its interval lies above {CHANCE:g}), more groups of near "
+    f"duplicates become right than wrong with McNemar's exact p below {SIGNIFICANCE:g}, the "
+    f"interval of the difference of accuracy lies above 0, and the new model is non-inferior where "
+    f"the current one is right: of at least {MIN_RIGHT} such groups of each label it gets at most "
+    f"{MARGIN:g} wrong, by the upper end of the interval."
+)
 
 
 class Outcome(StrEnum):
@@ -50,60 +57,35 @@ class Part(StrEnum):
 
     ALL = "all"
     CORRECTIONS = "corrections"
-    ELSEWHERE = "elsewhere"
-
-
-@dataclass(frozen=True, slots=True)
-class PairedMeasure:
-    """A measure of both models, and the candidate's minus the current one's."""
-
-    current: Measured
-    candidate: Measured
-    difference: Measured
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Both models on the same images.
-
-    - `measures` has `auroc`, `log_loss`, `accuracy`, `recall` and `false_positive_rate`, the last
-      three at the policy's threshold.
-    - `only_current` and `only_candidate` count groups of near duplicates in which one model labels
-      more images correctly; `p_value` is McNemar's exact one.
-    """
-
-    images: int
-    unsafe: int
-    groups: int
-    unsafe_groups: int
-    safe_groups: int
-    measures: Mapping[str, PairedMeasure]
-    only_current: int
-    only_candidate: int
-    p_value: float
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """The outcome, sentences that explain it, and the comparisons it is from."""
+    """The outcome, sentences that explain it, and the comparisons it is from.
+
+    `negative_flips` are those of all test images, by label.
+    """
 
     outcome: Outcome
     reasons: tuple[str, ...]
     threshold: float
     parts: Mapping[Part, Comparison]
+    negative_flips: Mapping[Label, NegativeFlips]
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Images that neither model was fitted to, as arrays of shape (n,).
 
-    `groups` has the same number for near duplicates; `corrections` is whether an image was chosen
-    because the current model was wrong about it.
+    - `groups` has the same number for near duplicates.
+    - `corrections` is whether an image was chosen because a model was wrong about it.
+    - `weights` are sampling weights: how many labeled images each represents.
     """
 
     unsafe: Bools
-    groups: NDArray[np.int64]
+    groups: Groups
     corrections: Bools
+    weights: Floats
 
 
 def compare_candidate(
@@ -114,104 +96,35 @@ def compare_candidate(
     Args:
         current: Shape (n,), nsfw scores of the current model.
         candidate: Shape (n,), those of the candidate.
-        images: Labels, groups, and which are corrections.
+        images: Labels, groups, weights, and which are corrections.
         threshold: Of the policy, for both models.
     """
-    chosen = {
-        Part.ALL: np.ones(len(current), bool),
-        Part.CORRECTIONS: images.corrections,
-        Part.ELSEWHERE: ~images.corrections,
-    }
+    before, after = ((scores >= threshold) == images.unsafe for scores in (current, candidate))
+    flips = LabelFlips(before, after, images.unsafe, images.groups, images.weights)
+    chosen = {Part.ALL: np.ones(len(current), bool), Part.CORRECTIONS: images.corrections}
     parts = {
-        part: _compare(
-            current[some], candidate[some], images.unsafe[some], images.groups[some], threshold
-        )
+        part: compare(current[some], candidate[some], flips.of(some))
         for part, some in chosen.items()
         if some.any()
     }
-    primary = parts[Part.ALL].measures[PRIMARY]
+    found, negative = parts[Part.ALL], flips.negative_flips()
     obstacles = [
-        *_primary_obstacles(primary),
-        *_elsewhere_obstacles(parts.get(Part.ELSEWHERE)),
+        *_primary_obstacles(found.measures[PRIMARY]),
+        *_accuracy_obstacles(found),
+        *_inferiority(negative),
     ]
     outcome = Outcome.NOT_SHOWN
     if not obstacles:
         outcome = Outcome.BETTER
-    elif _is_worse(primary, parts.get(Part.ELSEWHERE)):
+    elif _is_worse(found.measures):
         outcome = Outcome.WORSE
-    return Replacement(outcome, (_primary_sentence(primary), *obstacles), threshold, parts)
-
-
-def _compare(
-    current: Floats, candidate: Floats, unsafe: Bools, groups: NDArray[np.int64], threshold: float
-) -> Comparison:
-    measures = _measures(threshold)
-    values: dict[str, list[tuple[float, float]]] = {name: [] for name in measures}
-    for chosen in _resamples(groups):
-        labels, one, other = unsafe[chosen], current[chosen], candidate[chosen]
-        for name, measure in measures.items():
-            values[name].append((measure(one, labels), measure(other, labels)))
-    unsafe_groups, safe_groups = (len(np.unique(groups[some])) for some in (unsafe, ~unsafe))
-    of = {
-        "accuracy": len(np.unique(groups)),
-        "recall": unsafe_groups,
-        "false_positive_rate": safe_groups,
-    }
-    found = {}
-    for name, measure in measures.items():
-        first, second = measure(current, unsafe), measure(candidate, unsafe)
-        ones, others = zip(*values[name], strict=True)
-        found[name] = PairedMeasure(
-            measured(first, list(ones), of=of.get(name)),
-            measured(second, list(others), of=of.get(name)),
-            measured(second - first, list(np.subtract(others, ones))),
-        )
-    changes = ((candidate >= threshold) == unsafe).astype(int) - (
-        (current >= threshold) == unsafe
-    ).astype(int)
-    signs = np.sign(np.bincount(groups, weights=changes))
-    gained, lost = int((signs > 0).sum()), int((signs < 0).sum())
-    return Comparison(
-        images=len(unsafe),
-        unsafe=int(unsafe.sum()),
-        groups=len(np.unique(groups)),
-        unsafe_groups=unsafe_groups,
-        safe_groups=safe_groups,
-        measures=found,
-        only_current=lost,
-        only_candidate=gained,
-        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+    reasons = (
+        _primary_sentence(found.measures[PRIMARY]),
+        *(_flips_sentence(label, each) for label, each in negative.items()),
+        _weights_sentence(images.weights),
+        *obstacles,
     )
-
-
-def _measures(threshold: float) -> dict[str, Measure]:
-    def rate(flagged: Bools, of: Bools) -> float:
-        return float(flagged[of].mean()) if of.any() else np.nan
-
-    def log_loss(scores: Floats, unsafe: Bools) -> float:
-        likely = np.where(unsafe, scores, 1 - scores).clip(EPSILON, 1)
-        return float(-np.log(likely).mean())
-
-    def area(scores: Floats, unsafe: Bools) -> float:
-        return auroc(scores, unsafe) if 0 < unsafe.sum() < len(unsafe) else np.nan
-
-    return {
-        PRIMARY: area,
-        "log_loss": log_loss,
-        "accuracy": lambda scores, unsafe: float(((scores >= threshold) == unsafe).mean()),
-        "recall": lambda scores, unsafe: rate(scores >= threshold, unsafe),
-        "false_positive_rate": lambda scores, unsafe: rate(scores >= threshold, ~unsafe),
-    }
-
-
-def _resamples(groups: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Indices of images: as many groups as there are, drawn with replacement; always the same."""
-    _, numbers = np.unique(groups, return_inverse=True)
-    count = int(numbers.max()) + 1
-    rng = np.random.default_rng(SEED)
-    for _ in range(RESAMPLES):
-        times = np.bincount(rng.integers(0, count, count), minlength=count)
-        yield np.repeat(np.arange(len(groups)), times[numbers])
+    return Replacement(outcome, reasons, threshold, parts, negative)
 
 
 def _primary_obstacles(primary: PairedMeasure) -> Iterator[str]:
@@ -219,46 +132,57 @@ def _primary_obstacles(primary: PairedMeasure) -> Iterator[str]:
     if difference.lower is None or candidate.lower is None:
         yield "The area under the ROC curve is not defined: both labels are needed."
     elif difference.lower <= 0:
-        yield "The interval of the difference does not lie above 0."
+        yield "The interval of the difference of AUROC does not lie above 0."
     elif candidate.lower <= CHANCE:
-        yield f"The interval of the candidate does not lie above {CHANCE:g}, which is chance."
+        yield f"The interval of the new model's AUROC does not lie above {CHANCE:g}: chance."
 
 
-def _elsewhere_obstacles(elsewhere: Comparison | None) -> Iterator[str]:
-    """Why it is not shown that images that are no corrections are classified as well."""
-    if elsewhere is None or min(elsewhere.unsafe_groups, elsewhere.safe_groups) < MIN_ELSEWHERE:
-        unsafe, safe = (elsewhere.unsafe_groups, elsewhere.safe_groups) if elsewhere else (0, 0)
+def _accuracy_obstacles(found: Comparison) -> Iterator[str]:
+    """Why it is not shown that errors are fewer: in groups of the test split, and weighted."""
+    gained, lost = found.only_candidate, found.only_current
+    if gained <= lost or found.p_value >= SIGNIFICANCE:
         yield (
-            f"The test split has {unsafe} nsfw and {safe} normal groups of images that are no "
-            f"corrections; {MIN_ELSEWHERE} of each are needed to show that the candidate is no "
-            "worse there. Add settled decisions to the training set."
+            f"{gained} groups become right and {lost} wrong, which is not shown to be more "
+            f"(McNemar's exact p = {found.p_value:.3g})."
+        )
+    difference = found.measures["accuracy"].difference
+    if difference.lower is None or difference.lower <= 0:
+        yield (
+            "The interval of the difference of weighted accuracy does not lie above 0: "
+            f"{_interval(difference)}."
+        )
+
+
+def _inferiority(flips: Mapping[Label, NegativeFlips]) -> Iterator[str]:
+    """Why it is not shown that what is right today stays right."""
+    if any(each.groups < MIN_RIGHT for each in flips.values()):
+        counts = " and ".join(f"{each.groups} {label}" for label, each in flips.items())
+        yield (
+            f"The test split has {counts} groups that the current model gets right; {MIN_RIGHT} of "
+            "each are needed to show that the new one is not inferior there. Add settled decisions "
+            "that agree with the model to the training set."
         )
         return
-    for name, worse in _losses(elsewhere).items():
-        if worse.upper is None or worse.upper > MARGIN:
+    for label, each in flips.items():
+        if each.share.upper is None or each.share.upper > MARGIN:
             yield (
-                f"Elsewhere, the {name} may be worse by more than {MARGIN:g}: the interval of "
-                f"its loss is {_interval(worse)}."
+                f"More than {MARGIN:g} of the {label} groups that are right now may become wrong, "
+                "which is the margin of non-inferiority."
             )
 
 
-def _is_worse(primary: PairedMeasure, elsewhere: Comparison | None) -> bool:
-    """Whether the primary measure, or where it shows nothing a rate elsewhere, is shown worse."""
-    lower, upper = primary.difference.lower, primary.difference.upper
-    if lower is None or upper is None or lower > 0:
+def _is_worse(measures: Mapping[str, PairedMeasure]) -> bool:
+    """Whether the primary measure, or where it shows nothing a rate, is shown to be worse."""
+    primary = measures[PRIMARY].difference
+    if primary.lower is None or primary.upper is None or primary.lower > 0:
         return False
-    losses = _losses(elsewhere).values() if elsewhere else ()
-    return upper < 0 or any(loss.lower is not None and loss.lower > MARGIN for loss in losses)
-
-
-def _losses(elsewhere: Comparison) -> dict[str, Measured]:
-    """By how much the rates are worse: positive where the candidate is the worse one."""
-    recall = elsewhere.measures["recall"].difference
-    lower, upper, value = recall.upper, recall.lower, recall.value
-    return {
-        "recall": Measured(*(None if each is None else -each for each in (value, lower, upper))),
-        "false positive rate": elsewhere.measures["false_positive_rate"].difference,
-    }
+    recall = measures["recall"].difference.upper
+    false_positives = measures["false_positive_rate"].difference.lower
+    return (
+        primary.upper < 0
+        or (recall is not None and recall < -MARGIN)
+        or (false_positives is not None and false_positives > MARGIN)
+    )
 
 
 def _primary_sentence(primary: PairedMeasure) -> str:
@@ -266,6 +190,20 @@ def _primary_sentence(primary: PairedMeasure) -> str:
         f"AUROC is {_value(primary.candidate)} in place of {_value(primary.current)}: a difference "
         f"of {_value(primary.difference)} ({_interval(primary.difference)})."
     )
+
+
+def _flips_sentence(label: Label, flips: NegativeFlips) -> str:
+    return (
+        f"Of {flips.groups:,} {label} groups that the current model gets right, the new one gets "
+        f"{flips.flipped:,} wrong: a share of {_value(flips.share)} ({_interval(flips.share)})."
+    )
+
+
+def _weights_sentence(weights: Floats) -> str:
+    lowest, highest = weights.min(), weights.max()
+    if lowest == highest:
+        return "Each test image counts once."
+    return f"A test image represents {lowest:.1f} to {highest:.1f} labeled images."
 
 
 def _value(measure: Measured) -> str:

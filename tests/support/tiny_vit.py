@@ -62,3 +62,9 @@ def torch_backend(directory: Path) -> "TransformersBackend":
     files = find(str(directory), revision="main")
     origin = ModelVersion.of_files(str(directory), files)
     return TransformersBackend(origin, files=files, unsafe_labels=(), threads=1)
+
+
+def prepared_images(model: "TransformersBackend", count: int) -> np.ndarray:
+    """The input of a model for images from blue to orange."""
+    warmth = np.linspace(0, 1, count)
+    return np.stack([model.prepare(tinted_image(w, seed=i)) for i, w in enumerate(warmth)])

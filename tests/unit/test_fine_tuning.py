@@ -1,12 +1,14 @@
 """Fine-tuning: only the last blocks change, the best epoch is kept, and the seed decides."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.errors import ImageError
@@ -18,6 +20,8 @@ from nsfw_app.models.training.fine_tuning import (
     check_blocks,
     fine_tune,
 )
+from nsfw_app.models.training.head import Head, log_odds
+from nsfw_app.models.training.regression import class_weights
 from tests.support.architectures import architectures, saved
 from tests.support.tiny_vit import tinted_image, torch_backend, trained
 from tests.support.training_sets import meadow
@@ -41,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
         path = directory / f"{number}.png"
         make(0.8, seed=number).save(path)
         paths.append(path)
-    return TrainingData(paths, np.arange(COUNT) % 2 == 0, np.arange(COUNT) // 2)
+    return TrainingData(paths, np.arange(COUNT) % 2 == 0, np.arange(COUNT) // 2, np.ones(COUNT))
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +76,22 @@ def test_only_the_last_blocks_and_the_head_change(
     assert found.validation_images == pytest.approx(COUNT / fine_tuning.PARTS, abs=3)
 
 
+def test_rare_labels_weigh_as_much_with_the_prior_of_that(
+    vit: TransformersBackend, data: TrainingData
+) -> None:
+    """The loss is weighted, and its log-odds are those of equally frequent labels."""
+    labels, weights = np.arange(COUNT) % 6 == 0, np.where(np.arange(COUNT) % 4, 1.0, 3.0)
+    _, found = tuned(vit, replace(data, unsafe=labels, weights=weights))
+    _, chosen = replace(data, unsafe=labels).split(seed=0)
+    pixels = np.stack([vit.prepare(Image.open(data.paths[i])) for i in chosen])
+    head = Head(vit)
+    prior = np.log(~labels @ weights / (labels @ weights))
+    odds = log_odds(head.compute(pixels)[1], head.unsafe) + prior
+    losses = np.logaddexp(0, np.where(labels[chosen], -odds, odds))
+    expected = (class_weights(labels, weights)[chosen] * losses).mean()
+    assert found.losses[0] == pytest.approx(expected, rel=1e-4)
+
+
 def test_near_duplicates_are_in_one_part(data: TrainingData) -> None:
     """No group is both fitted to and used for validation."""
     fitted, validation = data.split(seed=3)
@@ -95,7 +115,7 @@ def test_training_that_does_not_help_is_undone(
     monkeypatch.setattr(fine_tuning, "MAX_EPOCHS", 9)
     labels = data.unsafe.copy()
     labels[validation] = True  # as the model has it, and against what is fitted
-    model, found = tuned(vit, TrainingData(data.paths, labels, data.groups))
+    model, found = tuned(vit, replace(data, unsafe=labels))
     assert found.best_epoch == 0
     assert len(found.losses) == 1 + fine_tuning.PATIENCE
     before = vit.model.state_dict()
@@ -122,4 +142,4 @@ def test_a_file_that_was_damaged_since_is_an_error(
     (tmp_path / "damaged.jpg").write_bytes(b"no image")
     paths = [tmp_path / "damaged.jpg"] * COUNT
     with pytest.raises(ImageError, match=r"damaged.jpg is not an image"):
-        tuned(vit, TrainingData(paths, data.unsafe, data.groups))
+        tuned(vit, replace(data, paths=paths))

@@ -1,4 +1,4 @@
-"""Candidate against current model: outcomes, margins elsewhere, and intervals over groups."""
+"""Candidate against current model: outcomes, sampling weights, non-inferiority, few groups."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,15 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nsfw_app.evidence import replacement
+from nsfw_app.evidence import paired_comparison
+from nsfw_app.evidence.paired_comparison import PairedMeasure
 from nsfw_app.evidence.replacement import (
-    MIN_ELSEWHERE,
+    MIN_RIGHT,
     HeldOut,
     Outcome,
     Part,
     Replacement,
     compare_candidate,
 )
+from nsfw_app.records import Label
+from tests.support.sampled_labels import Population, flipped
 
 EACH = 100  # images of each label that are no corrections
 WRONG = 60  # corrections: normal images that the current model scores as nsfw
@@ -23,14 +26,14 @@ WRONG = 60  # corrections: normal images that the current model scores as nsfw
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for intervals that decide the same."""
-    monkeypatch.setattr(replacement, "RESAMPLES", 200)
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 200)
 
 
 def held_out(each: int = EACH, wrong: int = WRONG) -> HeldOut:
     """Unsafe images, safe ones, and corrections, each in a group of its own."""
     count = 2 * each + wrong
     unsafe = np.arange(count) < each
-    return HeldOut(unsafe, np.arange(count), np.arange(count) >= 2 * each)
+    return HeldOut(unsafe, np.arange(count), np.arange(count) >= 2 * each, np.ones(count))
 
 
 def current_scores(images: HeldOut) -> np.ndarray:
@@ -54,17 +57,35 @@ def compared(candidate: Any, images: HeldOut, current: Any = None) -> Replacemen
     return compare_candidate(now, candidate, images, threshold=0.5)
 
 
+def measure(found: Replacement, name: str) -> PairedMeasure:
+    """A measure on all images."""
+    return found.parts[Part.ALL].measures[name]
+
+
+def gains(images: HeldOut, chosen: Any) -> Replacement:
+    """What becomes right are these safe images, and nothing else changes."""
+    current = right_scores(images)
+    current[chosen] = 0.97
+    return compared(right_scores(images), images, current)
+
+
 def test_a_candidate_that_is_right_about_corrections_is_better() -> None:
-    """And as good elsewhere; the first reason has both values and the interval."""
+    """And as good elsewhere; the reasons have the values and the intervals."""
     images = held_out()
     found = compared(right_scores(images), images)
     assert found.outcome is Outcome.BETTER
-    (reason,) = found.reasons
-    primary = found.parts[Part.ALL].measures["auroc"]
+    auroc, nsfw, normal, weights = found.reasons
+    primary = measure(found, "auroc")
     assert primary.candidate.value == 1
     assert primary.difference.lower is not None
     assert primary.difference.lower > 0
-    assert reason.startswith(f"AUROC is 1.000 in place of {primary.current.value:.3f}")
+    assert auroc.startswith(f"AUROC is 1.000 in place of {primary.current.value:.3f}")
+    for label, reason in (("nsfw", nsfw), ("normal", normal)):
+        assert reason == (
+            f"Of 100 {label} groups that the current model gets right, the new one gets 0 wrong: a "
+            "share of 0.000 (0.000 to 0.037)."
+        )
+    assert weights == "Each test image counts once."
     corrections = found.parts[Part.CORRECTIONS]
     assert (corrections.images, corrections.only_current, corrections.only_candidate) == (
         WRONG,
@@ -86,20 +107,68 @@ def test_the_same_model_is_not_shown_to_be_better() -> None:
     images = held_out()
     found = compared(current_scores(images), images)
     assert found.outcome is Outcome.NOT_SHOWN
-    assert "The interval of the difference does not lie above 0." in found.reasons
+    assert "The interval of the difference of AUROC does not lie above 0." in found.reasons
 
 
-@pytest.mark.parametrize(("label", "rate"), [(True, "recall"), (False, "false positive rate")])
-def test_a_candidate_that_pays_elsewhere_is_not_better(label: bool, rate: str) -> None:
+@pytest.mark.parametrize("label", [Label.NSFW, Label.NORMAL])
+def test_a_candidate_that_is_inferior_elsewhere_is_not_better(label: Label) -> None:
     """Right about corrections, but wrong about a tenth of one label elsewhere."""
     images = held_out()
     candidate = right_scores(images)
-    lost = np.flatnonzero((images.unsafe == label) & ~images.corrections)[: EACH // 10]
-    candidate[lost] = 0.45 if label else 0.55  # ranks nearly as before
+    unsafe = label is Label.NSFW
+    lost = np.flatnonzero((images.unsafe == unsafe) & ~images.corrections)[: EACH // 10]
+    candidate[lost] = 0.45 if unsafe else 0.55  # ranks nearly as before
     found = compared(candidate, images)
-    assert found.parts[Part.ALL].measures["auroc"].difference.lower > 0
+    assert measure(found, "auroc").difference.lower > 0
     assert found.outcome is Outcome.NOT_SHOWN
-    assert any(f"Elsewhere, the {rate} may be worse by more than 0.05" in r for r in found.reasons)
+    assert found.reasons[-1] == (
+        f"More than 0.05 of the {label} groups that are right now may become wrong, which is the "
+        "margin of non-inferiority."
+    )
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(0, Outcome.BETTER), (1, Outcome.NOT_SHOWN)])
+def test_few_groups_are_just_enough(lost: int, outcome: Outcome) -> None:
+    """Of 73 groups none may become wrong: of 1 of 73 the upper bound is 0.074."""
+    images = held_out(MIN_RIGHT)
+    candidate = right_scores(images)
+    candidate[:lost] = 0.45
+    found = compared(candidate, images)
+    assert found.outcome is outcome
+    assert found.negative_flips[Label.NSFW].flipped == lost
+    if lost:
+        assert found.negative_flips[Label.NSFW].share.upper == pytest.approx(0.0736, abs=1e-4)
+        recall = measure(found, "recall").difference
+        assert recall.lower == pytest.approx(-0.0736, abs=1e-4)
+
+
+@pytest.mark.parametrize("each", [0, MIN_RIGHT - 1])
+def test_errors_alone_show_nothing_about_the_rest(each: int) -> None:
+    """With too few images that the current model gets right, the reason names how many there are.
+
+    The labels are settled decisions, not corrections: what counts is that the model is wrong.
+    """
+    images = held_out(wrong=0)
+    right = np.zeros(2 * EACH, bool)
+    right[:each] = right[EACH : EACH + each] = True
+    candidate = right_scores(images)
+    found = compared(candidate, images, np.where(right, candidate, 1 - candidate))
+    assert measure(found, "recall").candidate.value == 1
+    assert found.outcome is Outcome.NOT_SHOWN
+    assert found.reasons[-1] == (
+        f"The test split has {each} nsfw and {each} normal groups that the current model gets "
+        "right; 73 of each are needed to show that the new one is not inferior there. Add settled "
+        "decisions that agree with the model to the training set."
+    )
+
+
+def test_near_duplicates_are_one_group_that_is_right() -> None:
+    """A hundred copies of one image are no hundred images."""
+    images = held_out()
+    groups = np.where(images.unsafe, 0, images.groups)
+    found = compared(right_scores(images), replace(images, groups=groups))
+    assert found.negative_flips[Label.NSFW].groups == 1
+    assert found.outcome is Outcome.NOT_SHOWN
 
 
 def test_a_clear_loss_elsewhere_without_a_gain_is_worse() -> None:
@@ -111,17 +180,94 @@ def test_a_clear_loss_elsewhere_without_a_gain_is_worse() -> None:
     assert found.outcome is Outcome.WORSE
 
 
-@pytest.mark.parametrize("each", [0, MIN_ELSEWHERE - 1])
-def test_corrections_alone_show_nothing_about_the_rest(each: int) -> None:
-    """With too few other images, a candidate is not called better; the numbers are named."""
-    images = held_out()
-    corrections = ~images.corrections
-    corrections[:each] = corrections[EACH : EACH + each] = False
-    images = replace(images, corrections=corrections)
-    candidate = right_scores(images)
-    found = compared(candidate, images, np.full(len(candidate), 0.5) - 0.4 * images.unsafe)
+@pytest.mark.parametrize(("count", "outcome"), [(4, Outcome.NOT_SHOWN), (6, Outcome.BETTER)])
+def test_few_images_show_nothing(count: int, outcome: Outcome) -> None:
+    """Four that are right in place of wrong have p = 0.125, and six have 0.03."""
+    found = gains(held_out(wrong=0), slice(EACH, EACH + count))
+    assert measure(found, "auroc").difference.lower > 0
+    assert found.outcome is outcome
+    if outcome is Outcome.NOT_SHOWN:
+        assert found.reasons[4] == (
+            f"{count} groups become right and 0 wrong, which is not shown to be more (McNemar's "
+            "exact p = 0.125)."
+        )
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_many_images_in_few_groups_show_nothing(groups: int) -> None:
+    """Three hundred near duplicates that become right, in five groups: p = 0.06."""
+    single = held_out(wrong=0)
+    copies = np.arange(300)
+    images = HeldOut(
+        np.append(single.unsafe, np.zeros(300, bool)),
+        np.append(single.groups, 2 * EACH + copies % groups),
+        np.zeros(2 * EACH + 300, bool),
+        np.ones(2 * EACH + 300),
+    )
+    found = gains(images, slice(2 * EACH, None))
+    assert found.parts[Part.ALL].only_candidate == groups
     assert found.outcome is Outcome.NOT_SHOWN
-    assert "are needed to show that the candidate is no worse there" in found.reasons[1]
+
+
+def test_what_is_lost_counts_with_its_weight() -> None:
+    """Two images that become wrong outweigh sixty that become right, if each represents forty."""
+    images = held_out()
+    weighted = replace(images, weights=np.where(images.corrections, 1.0, 40.0))
+    candidate = right_scores(images)
+    candidate[EACH : EACH + 2] = 0.55
+    assert compared(candidate, images).parts[Part.ALL].p_value < 1e-9
+    found = compared(candidate, weighted)
+    assert measure(found, "accuracy").difference.value == pytest.approx((60 - 2 * 40) / 8_060)
+    assert measure(found, "false_positive_rate").candidate.value == pytest.approx(80 / 4_060)
+    assert found.outcome is Outcome.NOT_SHOWN
+    assert "A test image represents 1.0 to 40.0 labeled images." in found.reasons
+    assert any("difference of weighted accuracy" in reason for reason in found.reasons)
+
+
+def test_a_weight_is_a_number_of_copies() -> None:
+    """Measures of images with weights are those of as many near duplicates without."""
+    images = held_out(each=15, wrong=10)
+    rng = np.random.default_rng(5)
+    times = rng.integers(1, 5, len(images.unsafe))
+    current, candidate = rng.uniform(0, 1, (2, len(times)))
+    weighted = compared(candidate, replace(images, weights=times.astype(float)), current)
+    copies = HeldOut(
+        *(
+            np.repeat(each, times)
+            for each in (images.unsafe, images.groups, images.corrections, images.weights)
+        )
+    )
+    copied = compared(np.repeat(candidate, times), copies, np.repeat(current, times))
+    for name in ("auroc", "log_loss", "accuracy", "recall", "false_positive_rate"):
+        one, other = measure(weighted, name), measure(copied, name)
+        for field in ("current", "candidate", "difference"):
+            first, second = getattr(one, field), getattr(other, field)
+            assert (first.value, first.lower, first.upper) == pytest.approx(
+                (second.value, second.lower, second.upper)
+            )
+    assert weighted.negative_flips == copied.negative_flips
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.04])
+def test_a_model_turned_around_where_labels_are_noise_is_not_better(share: float) -> None:
+    """In a group of images whose labels are coin flips, of 16 labeled populations each.
+
+    All errors of the current model are in the group, and are sampled twenty times as often as
+    other images; the candidate is the current model, turned around in the group.
+    """
+    outcomes = []
+    for seed in range(16):
+        population = flipped(20_000, share, seed=seed)
+        test = population.sample(250, 600, seed=seed)
+        images = HeldOut(
+            population.unsafe[test.chosen], test.chosen, test.corrections, test.weights
+        )
+        odds = population.odds[test.chosen]
+        turned = np.where(population.group[test.chosen], -odds, odds)
+        found = compared(Population.scores(turned), images, Population.scores(odds))
+        assert found.parts[Part.ALL].only_candidate > 2 * found.parts[Part.ALL].only_current
+        outcomes.append(found.outcome)
+    assert Outcome.BETTER not in outcomes
 
 
 def test_shrunken_scores_are_not_better() -> None:
@@ -131,7 +277,7 @@ def test_shrunken_scores_are_not_better() -> None:
     images = replace(images, unsafe=noise)
     confident = np.where(np.arange(len(noise)) % 2, 0.99, 0.01)
     found = compared(0.5 + spread(images), images, confident)
-    log_loss = found.parts[Part.ALL].measures["log_loss"].difference
+    log_loss = measure(found, "log_loss").difference
     assert log_loss.upper is not None
     assert log_loss.upper < 0
     assert found.outcome is not Outcome.BETTER
@@ -142,33 +288,37 @@ def test_better_than_a_bad_model_and_as_good_as_chance_is_not_better() -> None:
     images = held_out()
     rng = np.random.default_rng(4)
     found = compared(rng.uniform(0, 1, len(images.unsafe)), images, 1 - right_scores(images))
-    assert found.parts[Part.ALL].measures["auroc"].difference.lower > 0
+    assert measure(found, "auroc").difference.lower > 0
     assert found.outcome is Outcome.NOT_SHOWN
     assert any("chance" in reason for reason in found.reasons)
 
 
 def test_copies_of_images_do_not_narrow_intervals() -> None:
-    """Ten near duplicates of each image in one group give the interval of the images alone."""
+    """Ten near duplicates of each image in one group give the intervals of the images alone."""
     images = held_out(each=15, wrong=10)
     candidate = np.random.default_rng(5).uniform(0, 1, len(images.unsafe))
-    alone = compared(candidate, images).parts[Part.ALL].measures["auroc"].difference
-    copies = HeldOut(
-        *(np.repeat(each, 10) for each in (images.unsafe, images.groups, images.corrections))
-    )
-    now = np.repeat(current_scores(images), 10)
-    found = compared(np.repeat(candidate, 10), copies, now).parts[Part.ALL]
-    copied = found.measures["auroc"].difference
+    alone = compared(candidate, images)
+    arrays = (images.unsafe, images.groups, images.corrections, images.weights)
+    copies = HeldOut(*(np.repeat(each, 10) for each in arrays))
+    copied = compared(np.repeat(candidate, 10), copies, np.repeat(current_scores(images), 10))
+    found = copied.parts[Part.ALL]
     assert (found.images, found.groups) == (400, 40)
-    assert copied.value == pytest.approx(alone.value)
-    assert (copied.lower, copied.upper) == pytest.approx((alone.lower, alone.upper))
     assert found.only_current + found.only_candidate <= 40
+    for name in ("auroc", "accuracy"):
+        one, other = measure(alone, name).difference, measure(copied, name).difference
+        assert (one.value, one.lower, one.upper) == pytest.approx(
+            (other.value, other.lower, other.upper)
+        )
 
 
-def test_without_corrections_all_images_are_elsewhere() -> None:
-    """Imported labels were not chosen because of the model."""
-    images = held_out(wrong=0)
+def test_labels_of_one_kind_have_no_ranking() -> None:
+    """And no outcome but that nothing is shown."""
+    images = held_out()
+    images = replace(images, unsafe=np.zeros_like(images.unsafe))
     found = compared(right_scores(images), images)
-    assert set(found.parts) == {Part.ALL, Part.ELSEWHERE}
+    assert measure(found, "auroc").difference.value is None
+    assert measure(found, "recall").difference.value is None
+    assert found.outcome is Outcome.NOT_SHOWN
 
 
 def test_scores_that_are_noise_are_not_better() -> None:

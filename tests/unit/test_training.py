@@ -14,7 +14,7 @@ from nsfw_app.bootstrap import open_store
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import ModelUnsupported
-from nsfw_app.evidence import replacement
+from nsfw_app.evidence import paired_comparison
 from nsfw_app.evidence.replacement import Outcome, Part
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.optimized_formats import Format
@@ -63,7 +63,7 @@ def noise(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few resamples, for intervals that decide the same; one thread, for so small a model."""
-    monkeypatch.setattr(replacement, "RESAMPLES", 200)
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 200)
     monkeypatch.setenv("NSFW_THREADS", "1")
 
 
@@ -116,6 +116,11 @@ def test_the_card_has_data_measures_and_limits(better: Path) -> None:
         "SHA-256 of its weights ",
         "only the new one: 60 (McNemar's exact p = 1.73e-18)",
         "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
+        "- Of 80 nsfw groups that the current model gets right, the new one gets 0 wrong",
+        "- Each test image counts once.",
+        "more groups of near duplicates become right than wrong with McNemar's exact p below 0.05",
+        "ranks better than chance (its interval lies above 0.5)",
+        "of at least 73 such groups of each label it gets at most 0.05 wrong",
         "Scores are not calibrated.",
         "Limits of tiny-vit: Not known here.",
         "at threshold 0.5.",
@@ -130,6 +135,26 @@ def test_random_labels_are_not_written(vit: Path, noise: Path, tmp_path: Path) -
     assert not report.written
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new")))
     assert left == ["new.features"]
+
+
+def test_a_model_turned_around_is_not_written(vit: Path, tmp_path: Path) -> None:
+    """A training set of nothing but errors of the current model, as settled decisions.
+
+    It is what is exported where previews of agreements are not kept.
+    """
+    other = {Label.NORMAL: Label.NSFW, Label.NSFW: Label.NORMAL}
+    examples = [
+        Example(each.image, other[each.label], each.split)
+        for each in (*decisions(Split.TRAIN, 40), *decisions(Split.TEST, 76, seed=7_000))
+    ]
+    report = train(vit, write_training_set(tmp_path / "errors", examples), tmp_path / "new")
+    recall = report.replacement.parts[Part.ALL].measures["recall"]
+    assert (recall.current.value, recall.candidate.value) == (0, 1)
+    assert report.replacement.outcome is Outcome.NOT_SHOWN
+    assert not report.written
+    assert report.replacement.reasons[-1].startswith(
+        "The test split has 0 nsfw and 0 normal groups that the current model gets right"
+    )
 
 
 def test_a_forced_model_says_so(vit: Path, noise: Path, tmp_path: Path) -> None:
@@ -178,7 +203,7 @@ def test_the_command_prints_the_result(
     assert (code, err.splitlines()[-1]) == (0, f"Written: {tmp_path / 'new'}")
     assert out.startswith("new: better.")
     assert "Corrections: 60 images, 0 of them nsfw, in 60 groups of near duplicates." in out
-    assert "  accuracy            0.000 -> 1.000, difference 1.000 (1.000 to 1.000)" in out
+    assert "  accuracy            0.000 -> 1.000, difference 1.000 (0.940 to 1.000)" in out
     code, _, err = run("train", training_set, "--output", tmp_path / "new", "--model", vit)
     assert (code, "exists already" in err) == (1, True)
 

@@ -49,8 +49,15 @@ def test_a_training_set_is_read(directory: Path) -> None:
     assert train.corrections.sum() == 3
     assert not train.unsafe[train.corrections].any()
     assert len(set(train.groups.tolist())) == len(train.paths) == 43
+    assert train.weights.tolist() == [1] * 43
     for path, unsafe in zip(train.paths, train.unsafe, strict=True):
         assert path.parent.name == ("nsfw" if unsafe else "normal")
+
+
+def test_weights_are_read(directory: Path) -> None:
+    """As whole numbers, too; an image without the key has the weight 1."""
+    edit(directory, lambda rows: (rows[0].update(weight=3), rows[1].update(weight=0.5)))
+    assert read_training_set(directory).labeled(Split.TRAIN).weights[:3].tolist() == [3, 0.5, 1]
 
 
 def test_its_hash_is_that_of_its_labels(directory: Path) -> None:
@@ -77,6 +84,13 @@ def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        *(
+            (
+                lambda rows, weight=weight: rows[0].update(weight=weight),
+                f"train/metadata.jsonl, line 1: the weight {weight!r} is not a number above 0",
+            )
+            for weight in (0, -1.5, "2", None, float("inf"), float("nan"))
+        ),
         (lambda rows: rows[0].pop("group"), "train/metadata.jsonl, line 1: 'group' is missing"),
         (lambda rows: rows[1].update(label="sexy"), "line 2: the label 'sexy' is not normal or"),
         (lambda rows: rows[0].update(sha256=7), "'sha256' is missing or not a text"),

@@ -23,9 +23,9 @@ from torch import nn
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.training.features import batched
-from nsfw_app.models.training.head import find_layer
+from nsfw_app.models.training.head import Floats, find_layer
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
-from nsfw_app.models.training.regression import class_weights
+from nsfw_app.models.training.regression import class_weights, equal_prior
 from nsfw_app.records import LabelRole
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ class FineTuning:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Images to train with: files, labels of shape (n,), and groups of near duplicates."""
+    """Images to train with: files, and labels, groups of near duplicates and sampling weights.
+
+    The arrays have shape (n,).
+    """
 
     paths: Sequence[Path]
     unsafe: NDArray[np.bool_]
     groups: NDArray[np.int64]
+    weights: Floats
 
     def split(self, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices of the images to fit to and of those for validation."""
@@ -109,7 +113,8 @@ def fine_tune(
     fitted, validation = data.split(seed=seed)
     parameters = _parameters(model, blocks)
     unsafe_labels = torch.tensor([role is LabelRole.UNSAFE for role in backend.roles.values()])
-    weights = class_weights(data.unsafe)
+    weights = class_weights(data.unsafe, data.weights)
+    prior = equal_prior(data.unsafe, data.weights)
 
     def losses(order: NDArray[np.int64]) -> Any:
         """The weighted loss of each batch, and its number of images."""
@@ -123,7 +128,7 @@ def fine_tune(
                 logits[:, ~unsafe_labels], 1
             )
             loss = nn.functional.binary_cross_entropy_with_logits(
-                odds,
+                odds + prior,
                 torch.from_numpy(data.unsafe[chosen]).to(odds),
                 torch.from_numpy(weights[chosen]).to(odds),
             )

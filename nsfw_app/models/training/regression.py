@@ -3,10 +3,15 @@
 - The log-odds of the current model are an offset, and what is fitted is a linear function that is
   added to them. The penalty is on that function, so that few labels change the model little, and
   what the labels say nothing about stays as it is.
-- Both labels weigh the same in sum.
+- Images have sampling weights. Those that the current model gets wrong are often more frequent than
+  they occur, and all have the label against it: without weights the function would turn scores
+  around where labels are noise.
+- Both labels weigh the same in sum, which alone would move all log-odds to an equal prior. That
+  prior is part of the offset while the function is fitted (prior correction), so that labels
+  that the current model explains add nothing, nor to the intercept, which has no penalty.
 - The penalty is the one with the lowest cross-validated log loss. Near duplicates are in one fold.
 
-Sources: Hoerl and Kennard (1970), for the penalty; King and Zeng (2001), for the weights.
+Sources: Hoerl and Kennard (1970), for the penalty; King and Zeng (2001), for weights and prior.
 """
 
 from dataclasses import dataclass
@@ -31,7 +36,7 @@ class FittedHead:
     """A function to add to the head, the penalty it was fitted with, and mean log losses.
 
     `losses` are cross-validated, by penalty; `current_loss` is that of the current model. Both
-    labels weigh the same in them.
+    labels weigh the same in them, and both models have the prior for that.
     """
 
     update: HeadUpdate
@@ -45,6 +50,7 @@ def fit_head(
     odds: Floats,
     unsafe: NDArray[np.bool_],
     groups: NDArray[np.int64],
+    weights: Floats,
     *,
     seed: int,
 ) -> FittedHead:
@@ -55,27 +61,35 @@ def fit_head(
         odds: Shape (n,), log-odds of the current model.
         unsafe: Shape (n,), whether the label is nsfw.
         groups: Shape (n,), the same number for near duplicates.
+        weights: Shape (n,), sampling weights.
         seed: Of the folds.
     """
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    prior, shares = equal_prior(unsafe, weights), class_weights(unsafe, weights)
     losses = dict.fromkeys(PENALTIES, 0.0)
     for train, test in folds.split(features, unsafe, groups):
         start = None
         for penalty in PENALTIES:
             start = fit_update(
-                features[train], odds[train], unsafe[train], penalty=penalty, start=start
+                features[train],
+                odds[train],
+                unsafe[train],
+                weights[train],
+                penalty=penalty,
+                start=start,
             )
             moved = odds[test] + features[test] @ start.weights + start.bias
-            losses[penalty] += balanced_log_loss(moved, unsafe[test]) / FOLDS
+            losses[penalty] += log_loss(moved + prior, unsafe[test], shares[test]) / FOLDS
     penalty = min(losses, key=losses.__getitem__)
-    update = fit_update(features, odds, unsafe, penalty=penalty)
-    return FittedHead(update, penalty, losses, balanced_log_loss(odds, unsafe))
+    update = fit_update(features, odds, unsafe, weights, penalty=penalty)
+    return FittedHead(update, penalty, losses, log_loss(odds + prior, unsafe, shares))
 
 
 def fit_update(
     features: NDArray[np.float32],
     odds: Floats,
     unsafe: NDArray[np.bool_],
+    weights: Floats,
     *,
     penalty: float,
     start: HeadUpdate | None = None,
@@ -86,6 +100,7 @@ def fit_update(
         features: Shape (n, features).
         odds: Shape (n,), log-odds of the current model.
         unsafe: Shape (n,), whether the label is nsfw; both must occur.
+        weights: Shape (n,), sampling weights.
         penalty: Of the squared weights.
         start: Where to start from, which saves time; the result does not depend on it.
     """
@@ -93,10 +108,11 @@ def fit_update(
     spread[spread == 0] = 1.0  # a feature that is constant gets no weight
     x = (features - mean) / spread
     signs = np.where(unsafe, 1.0, -1.0)
-    shares = class_weights(unsafe) / len(unsafe)
+    shares = class_weights(unsafe, weights) / len(unsafe)
+    offset = odds + equal_prior(unsafe, weights)
 
     def loss(values: Floats) -> tuple[float, Floats]:
-        margins = signs * (odds + x @ values[:-1] + values[-1])
+        margins = signs * (offset + x @ values[:-1] + values[-1])
         slopes = -shares * signs * expit(-margins)
         total = shares @ np.logaddexp(0, -margins) + penalty / 2 * values[:-1] @ values[:-1]
         return float(total), np.append(x.T @ slopes + penalty * values[:-1], slopes.sum())
@@ -108,18 +124,27 @@ def fit_update(
     with threadpool_limits(1, user_api="blas"):
         options = {"maxiter": MAX_ITERATIONS}
         found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
-    weights = found.x[:-1] / spread
-    return HeadUpdate(weights, float(found.x[-1] - weights @ mean))
+    slope = found.x[:-1] / spread
+    return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
 
 
-def class_weights(unsafe: NDArray[np.bool_]) -> Floats:
-    """Weights of images, shape (n,), with which both labels weigh the same; their mean is 1."""
-    share = unsafe.mean()
-    weights: Floats = np.where(unsafe, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
-    return weights
+def class_weights(unsafe: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Sampling weights, shape (n,), changed so that both labels weigh the same; their mean is 1."""
+    share = _unsafe_share(unsafe, weights)
+    balanced: Floats = np.where(unsafe, 0.5 / share, 0.5 / (1 - share)) * weights / weights.mean()
+    return balanced
 
 
-def balanced_log_loss(odds: Floats, unsafe: NDArray[np.bool_]) -> float:
-    """Mean log loss of log-odds, in which both labels weigh the same."""
-    losses = np.logaddexp(0, np.where(unsafe, -odds, odds))
-    return float(np.average(losses, weights=class_weights(unsafe)))
+def equal_prior(unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    """What to add to log-odds so that both labels are as likely, as with class weights."""
+    share = _unsafe_share(unsafe, weights)
+    return float(np.log((1 - share) / share))
+
+
+def _unsafe_share(unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    return float(np.clip(weights @ unsafe / weights.sum(), 1e-9, 1 - 1e-9))
+
+
+def log_loss(odds: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    """Weighted mean log loss of log-odds."""
+    return float(np.average(np.logaddexp(0, np.where(unsafe, -odds, odds)), weights=weights))
