@@ -122,7 +122,7 @@ class Trainer:
         candidate, tuning = self._tuned(original, head, known.values, odds, train)
         scores = nsfw_scores(held_out.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
-            write_model(candidate, source, partial)
+            write_model(candidate, source, partial, roles=original.roles)
             replacement = self._compared(partial, current, scores, test)
             report = self._report(images, current, head, tuning, replacement)
             if report.written:
@@ -201,7 +201,13 @@ class Trainer:
     ) -> Replacement:
         """The written model and the current one on the test split."""
         self.progress.say(f"Scoring {len(test.paths):,} held-out images with the new model.")
-        opened = open_model(directory, self.config.output.name, like=current, threads=self.threads)
+        opened = open_model(
+            directory,
+            self.config.output.name,
+            unsafe_labels=self.config.unsafe_labels,
+            like=current,
+            threads=self.threads,
+        )
         with self.progress.track(len(test.paths)) as advance:
             candidate = score_files(test.paths, opened, threads=self.threads, advance=advance)
         return compare_candidate(

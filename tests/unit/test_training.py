@@ -1,8 +1,10 @@
 """Training from a training set: a model that is better is written, and used as any other."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,11 +21,11 @@ from nsfw_app.evidence.replacement import Outcome, Part
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning
-from nsfw_app.records import Label, Policy
+from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
 from tests.support.optimized_models import POLICY, build, loaded
-from tests.support.tiny_vit import tinted_image, trained
+from tests.support.tiny_vit import relabeled, tinted_image, trained
 from tests.support.training_sets import (
     Example,
     corrected,
@@ -105,6 +107,86 @@ def test_what_is_written(better: Path, vit: Path) -> None:
     assert not better.with_name("corrected-vit.features").exists()
 
 
+NSFW, NORMAL = 1, 0  # rows of the current model's head
+HUB_MODEL = "Freepik/nsfw_image_detector"
+
+
+def in_hub_cache(cache: Path, source: Path, labels: Mapping[str, tuple[int, float]]) -> None:
+    """Write a relabeled model as the hub's cache has it."""
+    directory = cache / "models--Freepik--nsfw_image_detector"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (directory / "refs").mkdir(parents=True)
+    (directory / "refs/main").write_text(commit)
+    (directory / "snapshots").mkdir()
+    relabeled(source, directory / "snapshots" / commit, labels)
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "unsafe_labels"),
+    [
+        ("reversed", {"nsfw": (NSFW, 0), "normal": (NORMAL, 0)}, ()),
+        (
+            "four-classes",
+            {
+                "porn": (NSFW, -0.5),
+                "neutral": (NORMAL, 0),
+                "hentai": (NSFW, -0.3),
+                "drawings": (NORMAL, -1),
+            },
+            (),
+        ),
+        (
+            HUB_MODEL,
+            {
+                "high": (NSFW, 0),
+                "neutral": (NORMAL, 0),
+                "medium": (NSFW, -0.5),
+                "low": (NSFW, -1),
+            },
+            (),
+        ),
+        ("named", {"LABEL_0": (NSFW, 0), "LABEL_1": (NORMAL, 0)}, ("LABEL_0",)),
+        (
+            "drawings-too",
+            {"drawings": (NSFW, 0), "fine art": (NORMAL, 0), "blood": (NSFW, -1)},
+            ("drawings", "blood"),
+        ),
+    ],
+)
+def test_labels_keep_their_order_and_roles(
+    model: str,
+    labels: dict[str, tuple[int, float]],
+    unsafe_labels: Sequence[str],
+    vit: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new model is opened without card or setting, also where they said what is unsafe."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    named: str | Path = model
+    if model == HUB_MODEL:
+        in_hub_cache(tmp_path / "hub", vit, labels)
+    else:
+        named = relabeled(vit, tmp_path / model, labels)
+    training_set = corrected(tmp_path_factory)
+    assert train(named, training_set, tmp_path / "new", unsafe_labels=unsafe_labels).written
+    new = loaded(tmp_path / "new", tmp_path)
+    expected = {label: row == NSFW for label, (row, _) in labels.items()}
+    found = {label: role is LabelRole.UNSAFE for label, role in new.roles.items()}
+    assert list(found.items()) == list(expected.items())
+    assert score(new, meadow(0.9, seed=1)) < 0.5 <= score(new, tinted_image(0.9, seed=1))
+
+
+def test_the_same_seed_gives_the_same_weights(
+    vit: Path, better: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """To the bit, so that a training can be repeated."""
+    train(vit, corrected(tmp_path_factory), tmp_path / "new")
+    name = "model.safetensors"
+    assert (tmp_path / "new" / name).read_bytes() == (better / name).read_bytes()
+
+
 def test_the_card_has_data_measures_and_limits(better: Path) -> None:
     """Counts by source, each measure with its interval, McNemar's test, and limits."""
     card = (better / "README.md").read_text()
@@ -156,17 +238,19 @@ def test_the_last_blocks_are_trained_as_well(
 
 
 def test_the_result_is_optimized_as_any_other(better: Path, tmp_path: Path) -> None:
-    """`optimize` exports it, and its scores are the same."""
+    """`optimize` exports it, and its scores are the same, also if its labels are no known words."""
+    labels = {"lewd": (NSFW, 0.0), "calm": (NORMAL, 0.0)}
+    model = relabeled(better, tmp_path / "new", labels, unsafe_labels=["lewd"])
     images = tmp_path / "images"
     images.mkdir()
     for number in range(12):
         make = meadow if number % 2 else tinted_image
         make(0.9 if number % 3 else 0.1, seed=number).save(images / f"{number}.png")
-    kept = build(better, Format.OPENVINO_FP32, tmp_path / "artifacts", images=images)
+    kept = build(model, Format.OPENVINO_FP32, tmp_path / "artifacts", images=images)
     assert kept.report(POLICY).passed
-    model = loaded(better, tmp_path / "artifacts", Format.OPENVINO_FP32)
-    assert model.identity.backend == "openvino-fp32"
-    assert score(model, meadow(0.9, seed=1)) < 0.5 <= score(model, tinted_image(0.9, seed=1))
+    opened = loaded(model, tmp_path / "artifacts", Format.OPENVINO_FP32)
+    assert opened.identity.backend == "openvino-fp32"
+    assert score(opened, meadow(0.9, seed=1)) < 0.5 <= score(opened, tinted_image(0.9, seed=1))
 
 
 def test_the_command_prints_the_result(
