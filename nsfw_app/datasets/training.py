@@ -8,7 +8,6 @@
 import copy
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.hub import find
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
 from nsfw_app.models.training import fine_tuning
-from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.features import Features, compute_features, delete_features
 from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.model_files import open_model, score_files, write_model
@@ -110,9 +109,9 @@ class Trainer:
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
 
-        cached = output.with_name(f"{output.name}.features")
+        features_dir = output.with_name(f"{output.name}.features")
         train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
-        features = self._features(current, [*train.paths, *test.paths], cached)
+        features = self._features(current, [*train.paths, *test.paths], features_dir)
         count = len(train.paths)
         known, held_out = features[:count], features[count:]
         self.progress.say(f"Fitting a head to {count:,} images.")
@@ -127,7 +126,7 @@ class Trainer:
             report = self._report(images, current, head, tuning, replacement)
             if report.written:
                 _keep(partial, output, report)
-                shutil.rmtree(cached, ignore_errors=True)
+                delete_features(features_dir)
         return report
 
     def _load(self, name: str) -> tuple[Path, TransformersBackend]:

@@ -9,7 +9,13 @@ from PIL import Image
 from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.errors import StorageError
 from nsfw_app.models.backends.pytorch import TransformersBackend
-from nsfw_app.models.training.features import BATCH, FeatureFile, Features, compute_features
+from nsfw_app.models.training.features import (
+    BATCH,
+    FeatureFile,
+    Features,
+    compute_features,
+    delete_features,
+)
 from nsfw_app.models.training.head import Head
 from tests.support.tiny_vit import tinted_image, torch_backend, trained
 
@@ -114,6 +120,23 @@ def test_another_precision_has_features_of_its_own(
     assert [name.rpartition("-torch")[2] for name in names] == ["-bf16.features", ".features"]
     assert not np.array_equal(exact.values, half.values)
     assert np.abs(exact.values - half.values).max() < 0.05 * np.abs(exact.values).max()
+
+
+def test_only_features_are_deleted(
+    vit: TransformersBackend, paths: list[Path], tmp_path: Path
+) -> None:
+    """With their directory, unless a file of somebody else is in it."""
+    kept = tmp_path / "kept"
+    features(paths, vit, tmp_path)
+    features(paths, vit.to_half(), tmp_path)
+    for name in ("mine.txt", "mine.features"):
+        (kept / name).write_text("mine")
+    delete_features(kept)
+    assert sorted(path.name for path in kept.iterdir()) == ["mine.features", "mine.txt"]
+    features(paths, vit, tmp_path / "other")
+    delete_features(tmp_path / "other" / "kept")
+    assert not (tmp_path / "other" / "kept").exists()
+    delete_features(tmp_path / "missing")
 
 
 def test_copies_have_the_same_features(

@@ -5,8 +5,10 @@
 - A record that was not written completely, or was damaged later, is computed again.
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 8  # images; no model is faster on a CPU with more
 MAX_NAMED = 3  # damaged files in a message
+OWN_NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}-[a-z0-9-]+\.features")  # of a file of features
 Item = TypeVar("Item")
 
 
@@ -143,6 +146,15 @@ def compute_features(
     return Features(
         np.stack([row["features"] for row in rows]), np.stack([row["logits"] for row in rows])
     )
+
+
+def delete_features(directory: Path) -> None:
+    """Delete the files of features in a directory, and the directory if nothing else is in it."""
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if OWN_NAME.fullmatch(path.name):
+                path.unlink()
+        directory.rmdir()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
