@@ -1,14 +1,20 @@
 """Features in a file: computed once, continued after an interruption, never taken damaged."""
 
+import json
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.errors import StorageError
 from nsfw_app.models.backends.pytorch import TransformersBackend
+from nsfw_app.models.training import features as feature_files
 from nsfw_app.models.training.features import (
     BATCH,
     FeatureFile,
@@ -137,6 +143,60 @@ def test_only_features_are_deleted(
     delete_features(tmp_path / "other" / "kept")
     assert not (tmp_path / "other" / "kept").exists()
     delete_features(tmp_path / "missing")
+
+
+def other_mean(directory: Path) -> None:
+    """Change how a model's images are prepared."""
+    path = directory / "preprocessor_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"image_mean": [0.1, 0.1, 0.1]}))
+
+
+def other_weights(directory: Path) -> None:
+    """Change a model's weights."""
+    weights = load_file(directory / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("change", [other_mean, other_weights])
+def test_another_configuration_has_features_of_its_own(
+    change: Callable[[Path], None],
+    paths: list[Path],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    computed: list[int],
+) -> None:
+    """So have other weights: none of the features that are kept is taken for them."""
+    directory = shutil.copytree(trained(tmp_path_factory), tmp_path / "model")
+    first = features(paths, torch_backend(directory), tmp_path)
+    change(directory)
+    computed.clear()
+    second = features(paths, torch_backend(directory), tmp_path)
+    assert sum(computed) == 1 + COUNT
+    assert not np.array_equal(first.logits, second.logits)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "pillow", "nsfw-review"])
+def test_another_version_computes_features_again(
+    package: str,
+    vit: TransformersBackend,
+    paths: list[Path],
+    tmp_path: Path,
+    computed: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of what prepares images, what computes, and of this program."""
+    features(paths, vit, tmp_path)
+    if package == "nsfw-review":
+        monkeypatch.setattr(feature_files, "__version__", "99")
+    else:
+        monkeypatch.setattr(
+            feature_files, "version", lambda name: "99" if name == package else version(name)
+        )
+    computed.clear()
+    features(paths, vit, tmp_path)
+    assert sum(computed) == 1 + COUNT
 
 
 def test_copies_have_the_same_features(
