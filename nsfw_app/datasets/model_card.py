@@ -56,6 +56,7 @@ def model_card(report: TrainingReport) -> str:
         f"Groups of near duplicates: {report.groups[Split.TRAIN]:,} in train, "
         f"{report.groups[Split.TEST]:,} in test; none is in both.",
         "",
+        *_left_out(report),
         "## Training",
         "",
         *_training(report),
@@ -117,6 +118,16 @@ def _counts(report: TrainingReport) -> Iterator[str]:
     for split, sources in report.counts.items():
         for source, labels in sources.items():
             yield f"| {split} | {source} | {labels['normal']:,} | {labels['nsfw']:,} |"
+
+
+def _left_out(report: TrainingReport) -> list[str]:
+    if not report.left_out:
+        return []
+    return [
+        f"{report.left_out:,} further images of the test split were left out, because "
+        f"{report.model.model} was fitted to them or to near duplicates of them.",
+        "",
+    ]
 
 
 def _training(report: TrainingReport) -> list[str]:

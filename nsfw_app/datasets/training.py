@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
+from nsfw_app.datasets.held_out_images import FittedImages, check_files
 from nsfw_app.datasets.model_card import model_card
 from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
@@ -103,28 +104,39 @@ class Trainer:
                 f"{OPEN_NSFW} cannot be trained, because it is no transformers model. Name one "
                 "with --model or NSFW_MODEL."
             )
-        images = read_training_set(self.config.directory)
+        read = read_training_set(self.config.directory)
         source, original = self._load(name)
+        fitted = FittedImages.read(name, source)
+        images, left_out = fitted.left_out(read)
+        if left_out:
+            self.progress.say(
+                f"Leaving out {left_out:,} images of the test split: {original.origin.model} was "
+                "fitted to them or to near duplicates of them."
+            )
         # Features are computed by torch, not by an optimized model, in the faster precision.
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
 
         features_dir = output.with_name(f"{output.name}.features")
         train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
-        features = self._features(current, [*train.paths, *test.paths], features_dir)
-        count = len(train.paths)
-        known, held_out = features[:count], features[count:]
+        paths, count = [*train.paths, *test.paths], len(train.paths)
+        features = self._features(current, paths, features_dir)
+        check_files(paths, features.hashes, train=count)
+        train_features, test_features = features[:count], features[count:]
         self.progress.say(f"Fitting a head to {count:,} images.")
         unsafe_labels = Head(original).unsafe
-        odds = log_odds(known.logits, unsafe_labels)
-        head = fit_head(known.values, odds, train.unsafe, train.groups, seed=self.config.seed)
-        candidate, tuning = self._tuned(original, head, known.values, odds, train)
-        scores = nsfw_scores(held_out.logits, unsafe_labels)
+        odds = log_odds(train_features.logits, unsafe_labels)
+        head = fit_head(
+            train_features.values, odds, train.unsafe, train.groups, seed=self.config.seed
+        )
+        candidate, tuning = self._tuned(original, head, train_features.values, odds, train)
+        scores = nsfw_scores(test_features.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
             write_model(candidate, source, partial, roles=original.roles)
             replacement = self._compared(partial, current, scores, test)
-            report = self._report(images, current, head, tuning, replacement)
+            report = self._report(images, left_out, current, head, tuning, replacement)
             if report.written:
+                fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
                 _keep(partial, output, report)
                 delete_features(features_dir)
         return report
@@ -219,6 +231,7 @@ class Trainer:
     def _report(
         self,
         images: TrainingSet,
+        left_out: int,
         current: TransformersBackend,
         head: FittedHead,
         tuning: FineTuning | None,
@@ -232,6 +245,7 @@ class Trainer:
             training_set_sha256=images.sha256,
             counts={split: images.counts(split) for split in Split},
             groups={split: len({each.group for each in images.splits[split]}) for split in Split},
+            left_out=left_out,
             head=head,
             fine_tuning=tuning,
             replacement=replacement,

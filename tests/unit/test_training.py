@@ -92,7 +92,10 @@ def test_after_300_corrections_the_model_is_right_there_and_elsewhere(
 
 def test_what_is_written(better: Path, vit: Path) -> None:
     """A transformers model with the labels and the preprocessing of the current one, and a card."""
-    names = "README.md config.json model.safetensors preprocessor_config.json training.json"
+    names = (
+        "README.md config.json model.safetensors preprocessor_config.json train-images.txt "
+        "training.json"
+    )
     assert sorted(path.name for path in better.iterdir()) == names.split()
     config, old = (json.loads((each / "config.json").read_text()) for each in (better, vit))
     assert config["id2label"] == old["id2label"] == {"0": "normal", "1": "nsfw"}

@@ -37,14 +37,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of n images: `values` of shape (n, features) and the model's `logits` (n, labels)."""
+    """Of n images: `hashes` of files, `values` (n, features), and the model's `logits` (n, labels)."""
 
+    hashes: Sequence[str]
     values: NDArray[np.float32]
     logits: NDArray[np.float32]
 
     def __getitem__(self, chosen: slice) -> "Features":
         """Those of some of the images."""
-        return Features(self.values[chosen], self.logits[chosen])
+        return Features(self.hashes[chosen], self.values[chosen], self.logits[chosen])
 
 
 class FeatureFile:
@@ -147,7 +148,9 @@ def compute_features(
         )
     rows = [file[sha256] for sha256 in hashes]
     return Features(
-        np.stack([row["features"] for row in rows]), np.stack([row["logits"] for row in rows])
+        hashes,
+        np.stack([row["features"] for row in rows]),
+        np.stack([row["logits"] for row in rows]),
     )
 
 
