@@ -2,7 +2,8 @@
 
 - Nothing but features is on disk until the end: the model is written under a hidden name, and
   renamed when it is complete and kept.
-- What is compared is the written model, loaded as any other.
+- What is compared is the written model, loaded as any other. Where only its head is new, its head
+  scores the features that are known, and a few images show that the whole model does the same.
 """
 
 import copy
@@ -37,7 +38,7 @@ from nsfw_app.models.training import fine_tuning
 from nsfw_app.models.training.features import Features, compute_features, delete_features
 from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
-from nsfw_app.models.training.model_files import open_model, score_files, write_model
+from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
 from nsfw_app.models.training.regression import FittedHead, fit_head, fit_update
 
 CARD, REPORT = "README.md", "training.json"
@@ -133,7 +134,9 @@ class Trainer:
         scores = nsfw_scores(test_features.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
             write_model(candidate, source, partial, roles=original.roles)
-            replacement = self._compared(partial, current, scores, test)
+            is_tuned = tuning is not None and tuning.best_epoch > 0
+            known = None if is_tuned else test_features.values
+            replacement = self._compared(partial, current, scores, test, known)
             report = self._report(images, left_out, current, head, tuning, replacement)
             if report.written:
                 fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
@@ -209,8 +212,9 @@ class Trainer:
         current: TransformersBackend,
         scores: Floats,
         test: Labeled,
+        features: NDArray[np.float32] | None,
     ) -> Replacement:
-        """The written model and the current one on the test split."""
+        """The written model and the current one on the test split; features if both have them."""
         self.progress.say(f"Scoring {len(test.paths):,} held-out images with the new model.")
         opened = open_model(
             directory,
@@ -220,7 +224,9 @@ class Trainer:
             threads=self.threads,
         )
         with self.progress.track(len(test.paths)) as advance:
-            candidate = score_files(test.paths, opened, threads=self.threads, advance=advance)
+            candidate = score_test_images(
+                test.paths, features, opened, threads=self.threads, advance=advance
+            )
         return compare_candidate(
             scores,
             candidate,

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,9 +124,14 @@ def train(
     output: Path,
     *,
     unsafe_labels: Sequence[str] = (),
+    backend: str = "torch",
+    say: Callable[[str], object] = lambda _: None,
     **options: Any,
 ) -> TrainingReport:
-    """Train in 32-bit floats and one thread, with the policy of the optimized models' tests."""
+    """Train in one thread, with the policy of the optimized models' tests.
+
+    `backend` is torch in 32-bit floats, or auto; `say` receives the sentences of the progress.
+    """
     config = TrainingConfig(training_set, output, str(model), "main", unsafe_labels, **options)
-    progress = Progress(lambda _: None, lambda _: nullcontext(lambda: None))
-    return Trainer(config, backends(output.parent, "torch"), 1, progress).train()
+    progress = Progress(say, lambda _: nullcontext(lambda: None))
+    return Trainer(config, backends(output.parent, backend), 1, progress).train()

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,8 @@ import pytest
 
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.held_out_images import FITTED, FittedImages
-from nsfw_app.datasets.training import Progress, Trainer, TrainingConfig
-from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Split, read_training_set
 from nsfw_app.evidence import replacement
-from tests.support.optimized_models import backends
 from tests.support.tiny_vit import trained
 from tests.support.training_sets import corrected, train, trained_again
 
@@ -56,13 +52,6 @@ def move_to_test(directory: Path, count: int) -> list[dict[str, Any]]:
     return moved
 
 
-def train_again(directory: Path, output: Path, model: Path, said: list[str]) -> TrainingReport:
-    """A second round, which is written in any case."""
-    config = TrainingConfig(directory, output, str(model), "main", (), force=True)
-    progress = Progress(said.append, lambda _: nullcontext(lambda: None))
-    return Trainer(config, backends(output.parent, "torch"), 1, progress).train()
-
-
 def test_images_of_the_first_round_are_left_out(
     again: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -73,7 +62,7 @@ def test_images_of_the_first_round_are_left_out(
     test[0]["group"] = moved[0]["group"]
     write_rows(again, Split.TEST, test)
     said: list[str] = []
-    report = train_again(again, tmp_path / "second", model, said)
+    report = train(model, again, tmp_path / "second", force=True, say=said.append)
     assert report.left_out == 11
     assert sum(sum(labels.values()) for labels in report.counts["test"].values()) == len(test) - 11
     assert report.groups["test"] == len(test) - 11
@@ -96,7 +85,7 @@ def test_a_model_has_all_images_of_all_rounds(
     kept = rows[30:]
     kept[-1]["sha256"] = "0" * 64
     write_rows(again, Split.TRAIN, kept)
-    train_again(again, tmp_path / "second", model, [])
+    train(model, again, tmp_path / "second", force=True)
     assert set((tmp_path / "second" / FITTED).read_text().split()) == first | {"0" * 64}
 
 

@@ -2,30 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import ViTForImageClassification
 
-from nsfw_app import settings
+from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence import replacement
 from nsfw_app.evidence.replacement import Outcome, Part
+from nsfw_app.models import build_files
+from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.optimized_formats import Format
-from nsfw_app.models.training import fine_tuning
+from nsfw_app.models.training import fine_tuning, model_files
+from nsfw_app.models.training.features import compute_features
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
 from tests.support.optimized_models import POLICY, build, loaded
-from tests.support.tiny_vit import relabeled, tinted_image, trained
+from tests.support.tiny_vit import relabeled, tinted_image, torch_backend, trained
 from tests.support.training_sets import (
     Example,
     corrected,
@@ -188,6 +194,79 @@ def test_the_same_seed_gives_the_same_weights(
     train(vit, corrected(tmp_path_factory), tmp_path / "new")
     name = "model.safetensors"
     assert (tmp_path / "new" / name).read_bytes() == (better / name).read_bytes()
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of images that a whole model scores from now on, once for each call."""
+    counts: list[int] = []
+    score_files = model_files.score_files
+
+    def counted(paths: Sequence[Path], *arguments: Any, **options: Any) -> Any:
+        counts.append(len(paths))
+        return score_files(paths, *arguments, **options)
+
+    monkeypatch.setattr(model_files, "score_files", counted)
+    return counts
+
+
+@pytest.mark.parametrize("is_half", [False, True])
+def test_a_new_head_scores_the_features_that_are_known(
+    is_half: bool, better: Path, tmp_path: Path, scored: list[int]
+) -> None:
+    """As the whole model scores the images; a few of them show it, and others make it do all."""
+    model = torch_backend(better)
+    opened = model.to_half() if is_half else model
+    paths = [tmp_path / f"{number}.png" for number in range(40)]
+    for number, path in enumerate(paths):
+        (meadow if number % 2 else tinted_image)(number / 40, seed=number).save(path)
+    options: dict[str, Any] = {"threads": 1, "advance": lambda: None}
+    features = compute_features(paths, opened, directory=tmp_path / "features", **options).values
+    exact = model_files.score_test_images(paths, None, opened, **options)
+    scored.clear()
+    fast = model_files.score_test_images(paths, features, opened, **options)
+    assert scored == [model_files.COMPARED]
+    assert fast == pytest.approx(exact, abs=0.02 if is_half else 1e-5)
+    assert np.ptp(exact) > 0.5
+    other = features[::-1].copy()
+    assert np.array_equal(model_files.score_test_images(paths, other, opened, **options), exact)
+
+
+def with_half_precision(
+    model: Path, artifacts_dir: Path, monkeypatch: pytest.MonkeyPatch, *, shift: float
+) -> None:
+    """Store a parity report on bfloat16 whose scores differ by so much, for a CPU that has it."""
+    cpu = replace(system.cpu(), features=frozenset({"avx2", "avx512_bf16"}))
+    monkeypatch.setattr(system, "cpu", lambda: cpu)
+    original = torch_backend(model)
+    directory = build_files.builds_dir(artifacts_dir, original.origin, Format.TORCH_BF16)
+    with build_files.new_build(directory) as build:
+        report = OptimizedModel.from_directory(
+            build, Format.TORCH_BF16, original.origin, original.roles
+        )
+        scores = tuple((score, score + shift) for score in (0.1, 0.4, 0.6, 0.8))
+        build_files.write(build, replace(report, speedup=2.0, scores=scores, images=len(scores)))
+
+
+@pytest.mark.parametrize(("shift", "backend"), [(0.0, "torch-bf16"), (0.15, "torch")])
+def test_half_precision_where_its_report_passes(
+    shift: float,
+    backend: str,
+    vit: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features and both models' scores are in that precision; what is written is the same."""
+    with_half_precision(vit, tmp_path, monkeypatch, shift=shift)
+    report = train(vit, corrected(tmp_path_factory), tmp_path / "new", backend="auto")
+    assert report.backend == backend
+    assert report.replacement.outcome is Outcome.BETTER
+    assert f"were computed by {backend}." in (tmp_path / "new/README.md").read_text()
+    weights = load_file(tmp_path / "new/model.safetensors")
+    assert {str(tensor.dtype) for tensor in weights.values()} == {"torch.float32"}
+    new = loaded(tmp_path / "new", tmp_path / "none", "torch")
+    assert score(new, meadow(0.9, seed=1)) < 0.5 <= score(new, tinted_image(0.9, seed=1))
 
 
 def test_the_card_has_data_measures_and_limits(better: Path) -> None:

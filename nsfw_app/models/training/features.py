@@ -37,7 +37,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of n images: `hashes` of files, `values` (n, features), and the model's `logits` (n, labels)."""
+    """Of n images: `hashes` of files, `values` (n, features), the model's `logits` (n, labels)."""
 
     hashes: Sequence[str]
     values: NDArray[np.float32]

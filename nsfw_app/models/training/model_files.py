@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from nsfw_app import private_files
@@ -19,12 +20,15 @@ from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG, UNSAFE_LABELS
 from nsfw_app.models.classifier import nsfw_score
 from nsfw_app.models.hub import find
 from nsfw_app.models.training.features import BATCH, batched
-from nsfw_app.models.training.head import Floats
+from nsfw_app.models.training.head import Floats, find_layer, nsfw_scores
 from nsfw_app.models.training.image_inputs import read_inputs
 from nsfw_app.records import LabelRole
 
 if TYPE_CHECKING:
     from nsfw_app.models.backends.pytorch import TransformersBackend
+
+COMPARED = 16  # images whose scores from features are compared with the model's own
+EXACT, HALF = 1e-4, 0.02  # differences of scores by rounding, in 32-bit floats and half precision
 
 
 def write_model(
@@ -76,7 +80,7 @@ def open_model(
         ModelError: It cannot be loaded.
         TrainingError: Its labels have other roles once it is loaded.
     """
-    from nsfw_app.models.backends.pytorch import FP32_BACKENDS, TransformersBackend
+    from nsfw_app.models.backends.pytorch import TransformersBackend
 
     files = find(str(directory), revision="")
     backend = TransformersBackend(
@@ -91,8 +95,40 @@ def open_model(
             f"The new model cannot be used: its labels are {_roles(backend)}, those of the current "
             f"one {_roles(like)}."
         )
-    is_half = like.identity.backend != FP32_BACKENDS[like.device]
-    return backend.to_half() if is_half else backend
+    return backend if _is_exact(like) else backend.to_half()
+
+
+def score_test_images(
+    paths: Sequence[Path],
+    features: NDArray[np.float32] | None,
+    backend: "TransformersBackend",
+    *,
+    threads: int,
+    advance: Callable[[], None],
+) -> Floats:
+    """The nsfw scores of image files by a model that was opened, shape (n,).
+
+    Args:
+        paths: The files.
+        features: Shape (n, features), what its head receives for them; None if that is not known.
+            Then, or if the scores of a few images are others, the model computes all of them.
+        backend: The model.
+        threads: Images decoded at once.
+        advance: Called after each image.
+
+    Raises:
+        ImageError: A file cannot be decoded.
+        PredictionFailed: The model failed.
+    """
+    if features is not None:
+        scores = _head_scores(features, backend)
+        few = np.unique(np.linspace(0, len(paths) - 1, COMPARED).astype(int))
+        compared = score_files([paths[i] for i in few], backend, threads=threads)
+        if np.abs(compared - scores[few]).max() <= _tolerance(backend):
+            for _ in paths:
+                advance()
+            return scores
+    return score_files(paths, backend, threads=threads, advance=advance)
 
 
 def score_files(
@@ -100,7 +136,7 @@ def score_files(
     backend: "TransformersBackend",
     *,
     threads: int,
-    advance: Callable[[], None],
+    advance: Callable[[], None] = lambda: None,
 ) -> Floats:
     """The nsfw scores of image files, shape (n,).
 
@@ -119,6 +155,29 @@ def score_files(
             scores.append(nsfw_score(labels, backend.roles))
             advance()
     return np.array(scores)
+
+
+def _head_scores(features: NDArray[np.float32], backend: "TransformersBackend") -> Floats:
+    """The nsfw scores that a model's head gives for what it receives."""
+    import torch
+
+    layer: Any = find_layer(backend.model)
+    with torch.inference_mode():
+        inputs = torch.from_numpy(features).to(layer.weight)
+        logits = layer(inputs).float().cpu().numpy()
+    unsafe = np.array([role is LabelRole.UNSAFE for role in backend.roles.values()])
+    return nsfw_scores(logits, unsafe)
+
+
+def _tolerance(backend: "TransformersBackend") -> float:
+    """How far scores differ by rounding: results depend on the number of images in a batch."""
+    return EXACT if _is_exact(backend) else HALF
+
+
+def _is_exact(backend: "TransformersBackend") -> bool:
+    from nsfw_app.models.backends.pytorch import FP32_BACKENDS
+
+    return backend.identity.backend == FP32_BACKENDS[backend.device]
 
 
 def _roles(backend: "TransformersBackend") -> str:
