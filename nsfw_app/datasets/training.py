@@ -30,9 +30,10 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device
-from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.cards import FALCONSAI
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.hub import find
+from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
 from nsfw_app.models.training import fine_tuning
 from nsfw_app.models.training.features import Features, compute_features, delete_features
@@ -66,6 +67,12 @@ class TrainingConfig:
     seed: int = 0
     force: bool = False
 
+    @property
+    def features_dir(self) -> Path:
+        """Where features are kept until the model is written."""
+        path = self.output.expanduser().absolute()
+        return path.with_name(f"{path.name}.features")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -95,15 +102,15 @@ class Trainer:
         Raises:
             TrainingSetError: The training set cannot be read or used.
             TrainingError: The output exists, or the model has fewer blocks.
-            ModelError: The model cannot be loaded, is no transformers model, or has no head.
+            ModelError: The model cannot be loaded, is not a transformers model, or has no head.
             StorageError: Features or model cannot be written.
         """
         output = _checked_output(self.config.output)
         name = FALCONSAI if self.config.model == AUTO else self.config.model
-        if name == OPEN_NSFW:
+        if name in PACKAGED:
             raise ModelUnsupported(
-                f"{OPEN_NSFW} cannot be trained, because it is no transformers model. Name one "
-                "with --model or NSFW_MODEL."
+                f"{name} cannot be trained, because it is not a transformers model. Name one with "
+                "--model or NSFW_MODEL."
             )
         read = read_training_set(self.config.directory)
         source, original = self._load(name)
@@ -118,19 +125,24 @@ class Trainer:
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
 
-        features_dir = output.with_name(f"{output.name}.features")
         train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
         paths, count = [*train.paths, *test.paths], len(train.paths)
-        features = self._features(current, paths, features_dir)
+        features = self._features(current, paths)
         check_files(paths, features.hashes, train=count)
         train_features, test_features = features[:count], features[count:]
         self.progress.say(f"Fitting a head to {count:,} images.")
         unsafe_labels = Head(original).unsafe
-        odds = log_odds(train_features.logits, unsafe_labels)
+        current_log_odds = log_odds(train_features.logits, unsafe_labels)
         head = fit_head(
-            train_features.values, odds, train.unsafe, train.groups, seed=self.config.seed
+            train_features.values,
+            current_log_odds,
+            train.unsafe,
+            train.groups,
+            seed=self.config.seed,
         )
-        candidate, tuning = self._tuned(original, head, train_features.values, odds, train)
+        candidate, tuning = self._tuned(
+            original, head, train_features.values, current_log_odds, train
+        )
         scores = nsfw_scores(test_features.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
             write_model(candidate, source, partial, roles=original.roles)
@@ -141,7 +153,7 @@ class Trainer:
             if report.written:
                 fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
                 _keep(partial, output, report)
-                delete_features(features_dir)
+                delete_features(self.config.features_dir)
         return report
 
     def _load(self, name: str) -> tuple[Path, TransformersBackend]:
@@ -161,15 +173,17 @@ class Trainer:
         fine_tuning.check_blocks(original, self.config.blocks)
         return files.directory, original
 
-    def _features(
-        self, current: TransformersBackend, paths: Sequence[Path], directory: Path
-    ) -> Features:
+    def _features(self, current: TransformersBackend, paths: Sequence[Path]) -> Features:
         self.progress.say(
             f"Computing features of {len(paths):,} images with {current.identity.backend}."
         )
         with self.progress.track(len(paths)) as advance:
             return compute_features(
-                paths, current, directory=directory, threads=self.threads, advance=advance
+                paths,
+                current,
+                directory=self.config.features_dir,
+                threads=self.threads,
+                advance=advance,
             )
 
     def _tuned(
@@ -177,7 +191,7 @@ class Trainer:
         original: TransformersBackend,
         head: FittedHead,
         features: NDArray[np.float32],
-        odds: Floats,
+        current_log_odds: Floats,
         train: Labeled,
     ) -> tuple[Any, FineTuning | None]:
         """The model with its new head, and with its last blocks trained where that helps."""
@@ -190,7 +204,7 @@ class Trainer:
         fitted, _ = data.split(seed=self.config.seed)
         # The validation part must be new to the head, too.
         update = fit_update(
-            features[fitted], odds[fitted], train.unsafe[fitted], penalty=head.penalty
+            features[fitted], current_log_odds[fitted], train.unsafe[fitted], penalty=head.penalty
         )
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
@@ -265,9 +279,14 @@ def _checked_output(output: Path) -> Path:
     """The absolute path to write to.
 
     Raises:
-        TrainingError: It exists, or the directory that it is to be in does not.
+        TrainingError: It exists, the directory that it is to be in does not, or its name is taken.
     """
     path = output.expanduser().absolute()
+    if path.name in {AUTO, *PACKAGED}:
+        raise TrainingError(
+            f"A model cannot be named {path.name}, which means another one in NSFW_MODEL and in "
+            "policies. Choose another name for --output."
+        )
     if path.exists() or path.is_symlink():
         raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
     if not path.parent.is_dir():

