@@ -23,7 +23,7 @@ from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.held_out_images import FittedImages, check_files
 from nsfw_app.datasets.model_card import model_card
-from nsfw_app.datasets.partial_output import partial_directory
+from nsfw_app.datasets.partial_output import partial_directory, publish
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
@@ -302,4 +302,4 @@ def _keep(partial: Path, output: Path, report: TrainingReport) -> None:
         text = json.dumps(report.to_json(), indent=2) + "\n"
         (partial / REPORT).write_text(text, encoding="utf-8")
         (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        partial.rename(output)
+        publish(partial, output)
