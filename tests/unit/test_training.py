@@ -17,12 +17,14 @@ from transformers import ViTForImageClassification
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
+from nsfw_app.datasets.model_card import LICENSES, model_card
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence import replacement
 from nsfw_app.evidence.replacement import Outcome, Part
 from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel
+from nsfw_app.models.cards import CARDS
 from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
@@ -278,7 +280,7 @@ def test_the_card_has_data_measures_and_limits(better: Path) -> None:
         "| test | decision | 80 | 80 |",
         "Groups of near duplicates: 500 in train, 220 in test; none is in both.",
         "SHA-256 of its weights ",
-        "only the new one: 60 (McNemar's exact p = 1.73e-18)",
+        "the current model has more images right: 0; the new one: 60 (McNemar's exact p = 1.7",
         "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
         "Scores are not calibrated.",
         "Limits of tiny-vit: Not known here.",
@@ -294,6 +296,32 @@ def test_random_labels_are_not_written(vit: Path, noise: Path, tmp_path: Path) -
     assert not report.written
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new")))
     assert left == ["new.features"]
+
+
+def test_the_card_has_the_license_of_the_base_model(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """Where it is known; in any case the text says that it applies."""
+    report = train(vit, noise, tmp_path / "new")
+    for name, header, text in (
+        ("Falconsai/nsfw_image_detection", "license: apache-2.0", "Apache-2.0"),
+        (
+            "giacomoarienti/nsfw-classifier",
+            "license: cc-by-nc-nd-4.0",
+            "CC-BY-NC-ND-4.0: not for commercial use",
+        ),
+        ("tiny-vit", "", "See the model's own page."),
+        ("viddexa/nsfw-detection-2-mini", "", "Not found. See the model's own page."),
+    ):
+        card = model_card(replace(report, model=replace(report.model, model=name)))
+        front = card.split("---")[1].splitlines()
+        assert [line for line in front if line.startswith("license")] == [header] * bool(header)
+        assert f"- License of {name}, which applies to this model, too: {text}\n" in card
+
+
+def test_every_license_of_a_card_is_known_or_missing() -> None:
+    """A card with another one needs the hub's name for it. Models in packages are not trained."""
+    texts = {card.license for name, card in CARDS.items() if "/" in name}
+    named = {text.partition(":")[0] for text in texts}
+    assert named - {"Not found. See the model's own page."} <= set(LICENSES)
 
 
 def test_a_forced_model_says_so(vit: Path, noise: Path, tmp_path: Path) -> None:
@@ -345,6 +373,7 @@ def test_the_command_prints_the_result(
     assert out.startswith("new: better.")
     assert "Corrections: 60 images, 0 of them nsfw, in 60 groups of near duplicates." in out
     assert "  accuracy            0.000 -> 1.000, difference 1.000 (1.000 to 1.000)" in out
+    assert "  recall              not defined\n" in out
     code, _, err = run("train", training_set, "--output", tmp_path / "new", "--model", vit)
     assert (code, "exists already" in err) == (1, True)
 
