@@ -131,7 +131,7 @@ def test_another_precision_has_features_of_its_own(
 def test_only_features_are_deleted(
     vit: TransformersBackend, paths: list[Path], tmp_path: Path
 ) -> None:
-    """With their directory, unless a file of somebody else is in it."""
+    """With their directory, unless other files are in it."""
     kept = tmp_path / "kept"
     features(paths, vit, tmp_path)
     features(paths, vit.to_half(), tmp_path)
