@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.training_set import MIN_GROUPS, Split, TrainingSet
@@ -26,7 +27,7 @@ class FittedImages:
     hashes: frozenset[str]
 
     @classmethod
-    def read(cls, model: str, directory: Path) -> "FittedImages":
+    def read(cls, model: str, directory: Path) -> Self:
         """Those that a model's directory has.
 
         Raises:

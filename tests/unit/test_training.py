@@ -26,6 +26,7 @@ from nsfw_app.models import build_files
 from nsfw_app.models.artifacts import OptimizedModel
 from nsfw_app.models.cards import CARDS
 from nsfw_app.models.classifier import Classifier, nsfw_score
+from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
 from nsfw_app.models.training.features import compute_features
@@ -187,6 +188,22 @@ def test_labels_keep_their_order_and_roles(
     found = {label: role is LabelRole.UNSAFE for label, role in new.roles.items()}
     assert list(found.items()) == list(expected.items())
     assert score(new, meadow(0.9, seed=1)) < 0.5 <= score(new, tinted_image(0.9, seed=1))
+
+
+def test_a_label_that_only_the_setting_says_is_safe_needs_it_again(
+    vit: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The new model is compared and written; without the setting it is refused."""
+    labels = {"porn": (NSFW, 0.0), "normal": (NORMAL, 0.0), "sexy": (NORMAL, -1.0)}
+    current = relabeled(vit, tmp_path / "strict", labels)
+    training_set, output = corrected(tmp_path_factory), tmp_path / "new"
+    assert train(current, training_set, output, unsafe_labels=("porn",)).written
+    with pytest.raises(ModelUnsupported, match="says that the label 'sexy' is safe"):
+        loaded(output, tmp_path)
+    opened = load_classifier(
+        str(output), revision="main", unsafe_labels=("porn",), threads=1, max_waiting=4
+    ).classifier
+    assert [label for label, role in opened.roles.items() if role is LabelRole.UNSAFE] == ["porn"]
 
 
 def test_the_same_seed_gives_the_same_weights(
