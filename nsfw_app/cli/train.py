@@ -1,6 +1,7 @@
 """`train`: a new head for a transformers model from a training set, kept if shown to be better."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from nsfw_app.cli.progress import progress_output
 from nsfw_app.models.selection import BackendConfig
 
 EXIT_NOT_WRITTEN = 1
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def train(
@@ -37,7 +39,8 @@ def train(
 ) -> None:
     """Train a model on reviewers' labels, and write it if it is better than the current one.
 
-    Better is measured on the test split. Exits 1 if no model was written.
+    Better is measured on the test split. Exits 1 if no model was written, and 130 if it was
+    interrupted.
     """
     check_local(output)
     # With torch and scikit-learn; slow to import.
@@ -58,12 +61,27 @@ def train(
     policies = open_policies(chosen, open_store(chosen))
     backends = BackendConfig(chosen.backend, chosen.artifacts_dir, policies.of)
     progress = Progress(lambda text: typer.echo(text, err=True), _track)
-    report = Trainer(config, backends, chosen.threads, progress).train()
+    try:
+        report = Trainer(config, backends, chosen.threads, progress).train()
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted: {output} was not written.", err=True)
+        _say_kept(config.features_dir)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(json.dumps(report.to_json()) if as_json else summary(report))
     if not report.written:
-        typer.echo(f"{output} was not written; --force writes it nevertheless.", err=True)
+        typer.echo(f"{output} was not written. Use --force to write it anyway.", err=True)
+        _say_kept(config.features_dir)
         raise typer.Exit(EXIT_NOT_WRITTEN)
     typer.echo(f"Written: {output}", err=True)
+
+
+def _say_kept(features_dir: Path) -> None:
+    if features_dir.is_dir():
+        typer.echo(
+            f"Features of the images are kept in {features_dir}: run the same command to continue "
+            "with them, or delete it.",
+            err=True,
+        )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.locations import is_url, name_of
-from nsfw_app.datasets.partial_output import partial_directory, partial_file
+from nsfw_app.datasets.partial_output import partial_directory, partial_file, publish
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
 SHARD_NUMBER = re.compile(r"%0?\d*d")  # in the name of shards, as in `train-%06d.tar`
@@ -294,6 +294,6 @@ def _appearing(
                 target = path.with_name(source.name) if is_spread else path
                 if os.path.lexists(target):
                     raise _exists(target)
-                source.rename(target)
+                publish(source, target)
     except OSError as error:
         raise ScanFilterError(f"{path} cannot be written: {error.strerror}.") from error

@@ -6,7 +6,7 @@ from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.evidence.evaluation import Measured
-from nsfw_app.evidence.paired_comparison import Comparison
+from nsfw_app.evidence.paired_comparison import Comparison, PairedMeasure
 from nsfw_app.evidence.replacement import RULE, Outcome, Part
 from nsfw_app.models.cards import card
 
@@ -17,6 +17,7 @@ MEASURES: Mapping[str, str] = {
     "recall": "recall",
     "false_positive_rate": "false positive rate",
 }
+LICENSES = ("Apache-2.0", "MIT", "CC-BY-NC-ND-4.0")  # of cards, which the hub has in lower case
 PARTS: Mapping[Part, str] = {
     Part.ALL: "All test images",
     Part.CORRECTIONS: "Corrections",
@@ -26,12 +27,14 @@ PARTS: Mapping[Part, str] = {
 def model_card(report: TrainingReport) -> str:
     """README.md of a trained model: result, data, training, measures, limits."""
     model, name = report.model, markdown_text(report.model.model)
-    base = [f"base_model: {yaml_text(model.model)}"] if "/" in model.model else []
+    license_text = card(model.model).license
+    license_id = license_text.partition(":")[0]
     lines = [
         "---",
         "library_name: transformers",
         "pipeline_tag: image-classification",
-        *base,
+        *([f"base_model: {yaml_text(model.model)}"] if "/" in model.model else []),
+        *([f"license: {license_id.lower()}"] if license_id in LICENSES else []),
         "tags:",
         "  - image-classification",
         "  - content-moderation",
@@ -58,6 +61,7 @@ def model_card(report: TrainingReport) -> str:
         f"Groups of near duplicates: {report.groups[Split.TRAIN]:,} in train, "
         f"{report.groups[Split.TEST]:,} in test; none is in both.",
         "",
+        *_left_out(report),
         "## Training",
         "",
         *_training(report),
@@ -82,7 +86,7 @@ def model_card(report: TrainingReport) -> str:
         "- Scores are not calibrated.",
         "- A test split that is used to choose among several trained models favors the chosen one.",
         f"- Limits of {name}: {card(model.model).limits}",
-        f"- License of {name}: {card(model.model).license}",
+        f"- License of {name}, which applies to this model, too: {license_text}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -92,11 +96,7 @@ def summary(report: TrainingReport) -> str:
     lines = [f"{report.name}: {report.replacement.outcome}.", *_result(report)[1:]]
     for part, found in report.replacement.parts.items():
         lines += [f"{PARTS[part]}: {_images(found)}"]
-        for name, paired in found.measures.items():
-            lines.append(
-                f"  {MEASURES[name]:<20}{_value(paired.current)} -> {_value(paired.candidate)}, "
-                f"difference {_with_interval(paired.difference)}"
-            )
+        lines += [f"  {MEASURES[name]:<20}{_change(each)}" for name, each in found.measures.items()]
         lines.append(f"  {_mcnemar(found)}")
     return "\n".join(lines)
 
@@ -118,6 +118,16 @@ def _counts(report: TrainingReport) -> Iterator[str]:
         for source, labels in sources.items():
             cells = (split, markdown_text(source), f"{labels['normal']:,}", f"{labels['nsfw']:,}")
             yield f"| {' | '.join(cells)} |"
+
+
+def _left_out(report: TrainingReport) -> list[str]:
+    if not report.left_out:
+        return []
+    return [
+        f"{report.left_out:,} further images of the test split were left out, because "
+        f"{markdown_text(report.model.model)} was fitted to them or to near duplicates of them.",
+        "",
+    ]
 
 
 def _training(report: TrainingReport) -> list[str]:
@@ -161,13 +171,23 @@ def _images(found: Comparison) -> str:
 
 def _mcnemar(found: Comparison) -> str:
     return (
-        f"Groups in which only the current model is right: {found.only_current:,}; only the new "
+        f"Groups in which the current model has more images right: {found.only_current:,}; the new "
         f"one: {found.only_candidate:,} (McNemar's exact p = {found.p_value:.3g})."
     )
 
 
+def _change(paired: PairedMeasure) -> str:
+    """A measure of both models in one line; undefined as recall is without unsafe images."""
+    if paired.difference.value is None:
+        return "not defined"
+    return (
+        f"{_value(paired.current)} -> {_value(paired.candidate)}, "
+        f"difference {_with_interval(paired.difference)}"
+    )
+
+
 def _value(measure: Measured) -> str:
-    return "-" if measure.value is None else f"{measure.value:.3f}"
+    return "not defined" if measure.value is None else f"{measure.value:.3f}"
 
 
 def _with_interval(measure: Measured) -> str:

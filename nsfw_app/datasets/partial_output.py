@@ -3,6 +3,7 @@
 - The name has a digest of the output's, so that what a killed process left is found, and deleted,
   when the same output is written again.
 - The process that writes one keeps it locked. What another process writes is never deleted.
+- A complete one is on disk before it gets its name, so that a crash leaves all of it or nothing.
 """
 
 import fcntl
@@ -38,6 +39,22 @@ def partial_directory(path: Path, *, mode: int = 0o777) -> Iterator[Path]:
     """
     with _partial(path, lambda partial: partial.mkdir(mode=mode)) as partial:
         yield partial
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Give a complete file or directory its name.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    os.sync()  # all files at once; thousands one by one take minutes
+    partial.rename(path)
+    with suppress(OSError):  # some file systems cannot sync a directory
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

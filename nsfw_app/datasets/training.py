@@ -2,13 +2,13 @@
 
 - Nothing but features is on disk until the end: the model is written under a hidden name, and
   renamed when it is complete and kept.
-- What is compared is the written model, loaded as any other.
+- What is compared is the written model, loaded as any other. Where only its head is new, its head
+  scores the features that are known, and a few images show that the whole model does the same.
 """
 
 import copy
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,23 +22,25 @@ from numpy.typing import NDArray
 from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.file_search import leads_to_directory
+from nsfw_app.datasets.held_out_images import FittedImages, check_files
 from nsfw_app.datasets.model_card import model_card
-from nsfw_app.datasets.partial_output import partial_directory
+from nsfw_app.datasets.partial_output import partial_directory, publish
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device
-from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW
+from nsfw_app.models.cards import FALCONSAI
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.hub import find
+from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
 from nsfw_app.models.training import fine_tuning
-from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.features import Features, compute_features, delete_features
 from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
-from nsfw_app.models.training.model_files import open_model, score_files, write_model
+from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
 from nsfw_app.models.training.regression import FittedHead, fit_head, fit_update
 
 CARD, REPORT = "README.md", "training.json"
@@ -65,6 +67,12 @@ class TrainingConfig:
     blocks: int = 0
     seed: int = 0
     force: bool = False
+
+    @property
+    def features_dir(self) -> Path:
+        """Where features are kept until the model is written."""
+        path = self.output.expanduser().absolute()
+        return path.with_name(f"{path.name}.features")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,42 +103,59 @@ class Trainer:
         Raises:
             TrainingSetError: The training set cannot be read or used.
             TrainingError: The output exists, or the model has fewer blocks.
-            ModelError: The model cannot be loaded, is no transformers model, or has no head.
+            ModelError: The model cannot be loaded, is not a transformers model, or has no head.
             StorageError: Features or model cannot be written.
         """
         output = _checked_output(self.config.output)
         name = FALCONSAI if self.config.model == AUTO else self.config.model
-        if name == OPEN_NSFW:
+        if name in PACKAGED:
             raise ModelUnsupported(
-                f"{OPEN_NSFW} cannot be trained, because it is no transformers model. Name one "
-                "with --model or NSFW_MODEL."
+                f"{name} cannot be trained, because it is not a transformers model. Name one with "
+                "--model or NSFW_MODEL."
             )
-        images = read_training_set(self.config.directory)
+        read = read_training_set(self.config.directory)
         source, original = self._load(name)
+        fitted = FittedImages.read(name, source)
+        images, left_out = fitted.left_out(read)
+        if left_out:
+            self.progress.say(
+                f"Leaving out {left_out:,} images of the test split: {original.origin.model} was "
+                "fitted to them or to near duplicates of them."
+            )
         # Features are computed by torch, not by an optimized model, in the faster precision.
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
 
-        cached = output.with_name(f"{output.name}.features")
         train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
-        features = self._features(current, [*train.paths, *test.paths], cached)
-        count = len(train.paths)
-        known, held_out = features[:count], features[count:]
+        paths, count = [*train.paths, *test.paths], len(train.paths)
+        features = self._features(current, paths)
+        check_files(paths, features.hashes, train=count)
+        train_features, test_features = features[:count], features[count:]
         self.progress.say(f"Fitting a head to {count:,} images.")
         unsafe_labels = Head(original).unsafe
-        odds = log_odds(known.logits, unsafe_labels)
+        current_log_odds = log_odds(train_features.logits, unsafe_labels)
         head = fit_head(
-            known.values, odds, train.unsafe, train.groups, train.weights, seed=self.config.seed
+            train_features.values,
+            current_log_odds,
+            train.unsafe,
+            train.groups,
+            train.weights,
+            seed=self.config.seed,
         )
-        candidate, tuning = self._tuned(original, head, known.values, odds, train)
-        scores = nsfw_scores(held_out.logits, unsafe_labels)
+        candidate, tuning = self._tuned(
+            original, head, train_features.values, current_log_odds, train
+        )
+        scores = nsfw_scores(test_features.logits, unsafe_labels)
         with private_files.storage_errors(), partial_directory(output) as partial:
-            write_model(candidate, source, partial)
-            replacement = self._compared(partial, current, scores, test)
-            report = self._report(images, current, head, tuning, replacement)
+            write_model(candidate, source, partial, roles=original.roles)
+            is_tuned = tuning is not None and tuning.best_epoch > 0
+            known = None if is_tuned else test_features.values
+            replacement = self._compared(partial, current, scores, test, known)
+            report = self._report(images, left_out, current, head, tuning, replacement)
             if report.written:
+                fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
                 _keep(partial, output, report)
-                shutil.rmtree(cached, ignore_errors=True)
+                delete_features(self.config.features_dir)
         return report
 
     def _load(self, name: str) -> tuple[Path, TransformersBackend]:
@@ -150,15 +175,17 @@ class Trainer:
         fine_tuning.check_blocks(original, self.config.blocks)
         return files.directory, original
 
-    def _features(
-        self, current: TransformersBackend, paths: Sequence[Path], directory: Path
-    ) -> Features:
+    def _features(self, current: TransformersBackend, paths: Sequence[Path]) -> Features:
         self.progress.say(
             f"Computing features of {len(paths):,} images with {current.identity.backend}."
         )
         with self.progress.track(len(paths)) as advance:
             return compute_features(
-                paths, current, directory=directory, threads=self.threads, advance=advance
+                paths,
+                current,
+                directory=self.config.features_dir,
+                threads=self.threads,
+                advance=advance,
             )
 
     def _tuned(
@@ -166,7 +193,7 @@ class Trainer:
         original: TransformersBackend,
         head: FittedHead,
         features: NDArray[np.float32],
-        odds: Floats,
+        current_log_odds: Floats,
         train: Labeled,
     ) -> tuple[Any, FineTuning | None]:
         """The model with its new head, and with its last blocks trained where that helps."""
@@ -180,7 +207,7 @@ class Trainer:
         # The validation part must be new to the head, too.
         update = fit_update(
             features[fitted],
-            odds[fitted],
+            current_log_odds[fitted],
             train.unsafe[fitted],
             train.weights[fitted],
             penalty=head.penalty,
@@ -205,12 +232,21 @@ class Trainer:
         current: TransformersBackend,
         scores: Floats,
         test: Labeled,
+        features: NDArray[np.float32] | None,
     ) -> Replacement:
-        """The written model and the current one on the test split."""
+        """The written model and the current one on the test split; features if both have them."""
         self.progress.say(f"Scoring {len(test.paths):,} held-out images with the new model.")
-        opened = open_model(directory, self.config.output.name, like=current, threads=self.threads)
+        opened = open_model(
+            directory,
+            self.config.output.name,
+            unsafe_labels=self.config.unsafe_labels,
+            like=current,
+            threads=self.threads,
+        )
         with self.progress.track(len(test.paths)) as advance:
-            candidate = score_files(test.paths, opened, threads=self.threads, advance=advance)
+            candidate = score_test_images(
+                test.paths, features, opened, threads=self.threads, advance=advance
+            )
         return compare_candidate(
             scores,
             candidate,
@@ -221,6 +257,7 @@ class Trainer:
     def _report(
         self,
         images: TrainingSet,
+        left_out: int,
         current: TransformersBackend,
         head: FittedHead,
         tuning: FineTuning | None,
@@ -234,6 +271,7 @@ class Trainer:
             training_set_sha256=images.sha256,
             counts={split: images.counts(split) for split in Split},
             groups={split: len({each.group for each in images.splits[split]}) for split in Split},
+            left_out=left_out,
             head=head,
             fine_tuning=tuning,
             replacement=replacement,
@@ -247,9 +285,14 @@ def _checked_output(output: Path) -> Path:
     """The absolute path to write to.
 
     Raises:
-        TrainingError: It exists, or the directory that it is to be in does not.
+        TrainingError: It exists, the directory that it is to be in does not, or its name is taken.
     """
     path = output.expanduser().absolute()
+    if path.name in {AUTO, *PACKAGED}:
+        raise TrainingError(
+            f"A model cannot be named {path.name}, which means another one in NSFW_MODEL and in "
+            "policies. Choose another name for --output."
+        )
     if os.path.lexists(path):
         raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
     if not leads_to_directory(path.parent):
@@ -265,4 +308,4 @@ def _keep(partial: Path, output: Path, report: TrainingReport) -> None:
         text = json.dumps(report.to_json(), indent=2) + "\n"
         (partial / REPORT).write_text(text, encoding="utf-8")
         (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        partial.rename(output)
+        publish(partial, output)

@@ -15,7 +15,8 @@ class TrainingReport:
 
     - `model` is the model that was trained on, and `backend` what computed features and scores.
     - `counts` are numbers of images by split, label source and label, `groups` those of near
-      duplicates by split.
+      duplicates by split. Both are without the `left_out` images of the test split, which the
+      model, or a model that it was trained on, was fitted to.
     - `written` is whether the new model was.
     """
 
@@ -26,6 +27,7 @@ class TrainingReport:
     training_set_sha256: str
     counts: dict[str, dict[str, dict[str, int]]]
     groups: dict[str, int]
+    left_out: int
     head: FittedHead
     fine_tuning: FineTuning | None
     replacement: Replacement

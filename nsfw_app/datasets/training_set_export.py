@@ -11,7 +11,7 @@ from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.image_folder import write_image_folder
 from nsfw_app.datasets.near_restricted import near_restricted
-from nsfw_app.datasets.partial_output import partial_directory
+from nsfw_app.datasets.partial_output import partial_directory, publish
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound
@@ -70,7 +70,7 @@ def write_training_set(
         text = dataset_card(output.name, rows, provenance)
         (partial / CARD).write_text(text, encoding="utf-8")
         _check_restrictions(rows, store)
-        partial.rename(output)
+        publish(partial, output)
 
 
 def _write(

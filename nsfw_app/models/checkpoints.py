@@ -8,7 +8,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
@@ -27,12 +27,15 @@ from nsfw_app.errors import (
     ModelUnsupported,
     NSFWReviewError,
 )
-from nsfw_app.models.cards import display_name
+from nsfw_app.models.cards import display_name, role_of
 from nsfw_app.models.hub import ModelFiles
+from nsfw_app.models.known_models import normalized
+from nsfw_app.records import LabelRole
 
 log = logging.getLogger(__name__)
 
 CONFIG, PROCESSOR_CONFIG = "config.json", "preprocessor_config.json"
+UNSAFE_LABELS = "nsfw_review_unsafe_labels"  # in the configuration of a model that was trained here
 TIMM_PACKAGES = ("timm", "torchvision")
 HEAD = re.compile(r"(^|\.)(classifier|head|fc|head\.fc|classifier\.1)\.weight$")
 # Messages of torch and the C++ runtimes about a failed allocation.
@@ -147,6 +150,53 @@ def labels_in(files: ModelFiles) -> list[str]:
         return [str(named[number]) for number in sorted(named, key=int)]
     listed = config.get("label_names")  # of timm
     return [str(label) for label in listed] if isinstance(listed, list) else []
+
+
+def unsafe_labels_of(model: str, files: ModelFiles, named: Sequence[str]) -> Sequence[str]:
+    """The unsafe labels of a model by name; none where only card and words say them.
+
+    Args:
+        model: Its hub id or directory.
+        files: Its files on this disk.
+        named: Those of the settings, which come first.
+
+    Raises:
+        ModelDamaged: The configuration cannot be read, or names a label that the model lacks.
+        ModelUnsupported: It has a label as safe whose word is known to be unsafe.
+    """
+    if named:
+        return named
+    found = configured_unsafe_labels(files)
+    unsafe = set(map(normalized, found))
+    for label in labels_in(files) if found else ():
+        if role_of(label) is LabelRole.UNSAFE and normalized(label) not in unsafe:
+            raise ModelUnsupported(
+                f"The {CONFIG} of '{display_name(model)}' says that the label '{label}' is safe. "
+                "Set NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas. All labels: "
+                f"{', '.join(labels_in(files))}."
+            )
+    return found
+
+
+def configured_unsafe_labels(files: ModelFiles) -> Sequence[str]:
+    """The unsafe labels that the configuration of a directory names, as `train` writes them.
+
+    A model of the hub has none: what its owner says about its labels is not taken.
+
+    Raises:
+        ModelDamaged: The configuration cannot be read, or names a label that the model lacks.
+    """
+    if files.revision is not None:
+        return ()
+    name = files.directory.name
+    found = _json_object(files.directory / CONFIG, name).get(UNSAFE_LABELS, [])
+    labels = labels_in(files)
+    # Names such as LABEL_0 may be left out; they are compared once the model is loaded.
+    if not isinstance(found, list) or (labels and not all(each in labels for each in found)):
+        raise ModelDamaged(
+            f"{UNSAFE_LABELS} in the {CONFIG} of '{name}' is not a list of labels of the model."
+        )
+    return found
 
 
 def is_timm(config: dict[str, Any]) -> bool:

@@ -50,10 +50,7 @@ FIVE_CLASSES: LabelCategories = {
     "porn": (Category.SEXUAL_EXPLICIT,),
     "sexy": (Category.SEXUAL_SUGGESTIVE,),
 }
-# Models without a card that have exactly these labels, in normalized form, have these categories.
-LABEL_SETS: Mapping[frozenset[str], LabelCategories] = {
-    frozenset({"drawings", "hentai", "neutral", "porn", "sexy"}): FIVE_CLASSES,
-}
+FIVE_CLASSES_OR_DRAWING = {**FIVE_CLASSES, "drawing": (Category.DRAWING,)}
 SIGLIP_ACCURACY = "91.37 % over five classes on 26,483 images of the author"
 SIGLIP_ROLES = {
     "Anime Picture": LabelRole.SAFE,
@@ -212,7 +209,7 @@ CARDS: Mapping[str, ModelCard] = {
         limits="Violence is not among its classes.",
         threshold=0.5,
         threshold_source=NOT_MEASURED,
-        categories={**FIVE_CLASSES, "drawing": (Category.DRAWING,)},
+        categories=FIVE_CLASSES_OR_DRAWING,
         source="https://huggingface.co/viddexa/nsfw-detection-2-mini (classes as others quote it)",
     ),
     "giacomoarienti/nsfw-classifier": ModelCard(
@@ -252,3 +249,15 @@ CARDS: Mapping[str, ModelCard] = {
 def normalized(label: str) -> str:
     """A label in the form in which labels are compared."""
     return label.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+# Models without a card that have exactly these labels, in normalized form, have these categories:
+# models of five classes, and those that were trained on a model with a card.
+LABEL_SETS: Mapping[frozenset[str], LabelCategories] = {
+    frozenset({"drawings", "hentai", "neutral", "porn", "sexy"}): FIVE_CLASSES,
+    frozenset({"drawing", "hentai", "porn", "safe", "sexy"}): FIVE_CLASSES_OR_DRAWING,
+} | {
+    frozenset(map(normalized, card.roles)): card.categories
+    for card in CARDS.values()
+    if card.roles and card.categories
+}

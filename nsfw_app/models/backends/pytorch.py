@@ -19,7 +19,12 @@ from transformers.utils.logging import disable_progress_bar
 from nsfw_app.errors import ModelDamaged, ModelUnsupported, PredictionFailed
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
-from nsfw_app.models.checkpoints import check_checkpoint, load_errors, weights_mismatch
+from nsfw_app.models.checkpoints import (
+    check_checkpoint,
+    load_errors,
+    unsafe_labels_of,
+    weights_mismatch,
+)
 from nsfw_app.models.classifier import Box, DownscaleRule, Pixels
 from nsfw_app.models.explain.attribution import Attribution
 from nsfw_app.models.hub import ModelFiles
@@ -97,7 +102,8 @@ class TransformersBackend:
             self.processor = ImageProcessor(files.directory)
             self.model = model.eval().to(device)
         labels = _labels(model.config, display_name(origin.model))
-        self.roles = label_roles(labels, unsafe_labels=unsafe_labels, model=origin.model)
+        named = unsafe_labels_of(origin.model, files, unsafe_labels)
+        self.roles = label_roles(labels, unsafe_labels=named, model=origin.model)
         self._dtype = torch.float32
         self._backend = FP32_BACKENDS[device]
         self.on_zero_gpu = _on_zero_gpu()

@@ -1,13 +1,18 @@
 """Features of images: what the head of a model receives, computed once and kept in a file.
 
-- The file is named after the weights, the configuration and the precision; a record has the hash
-  of the image. An interrupted run continues with what is there.
+- The file is named after the weights, the configuration, the precision, and the versions of what
+  prepares and computes; a record has the hash of the image. An interrupted run continues with what
+  is there.
 - A record that was not written completely, or was damaged later, is computed again.
 """
 
+import hashlib
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app import private_files
+from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.models.training.head import Head
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
@@ -25,19 +30,22 @@ if TYPE_CHECKING:
 
 BATCH = 8  # images; no model is faster on a CPU with more
 MAX_NAMED = 3  # damaged files in a message
+PACKAGES = ("torch", "transformers", "pillow", "numpy", "timm", "torchvision")
+OWN_NAME = re.compile(r"[0-9a-f]{32}-[a-z0-9-]+\.features")  # of a file of features
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Of n images: `values` of shape (n, features) and the model's `logits` (n, labels)."""
+    """Of n images: `hashes` of files, `values` (n, features), the model's `logits` (n, labels)."""
 
+    hashes: Sequence[str]
     values: NDArray[np.float32]
     logits: NDArray[np.float32]
 
     def __getitem__(self, chosen: slice) -> "Features":
         """Those of some of the images."""
-        return Features(self.values[chosen], self.logits[chosen])
+        return Features(self.hashes[chosen], self.values[chosen], self.logits[chosen])
 
 
 class FeatureFile:
@@ -118,9 +126,8 @@ def compute_features(
         TrainingSetError: Images cannot be decoded; the features of all others are kept.
         ModelError: The model failed, or it has no head that can be replaced.
     """
-    head, identity = Head(backend), backend.identity
-    name = f"{identity.weights_sha256[:16]}-{identity.revision[:16]}-{identity.backend}.features"
-    file = FeatureFile(directory / name, head.shape)
+    head = Head(backend)
+    file = FeatureFile(directory / _name(backend), head.shape)
     hashes: list[str] = []
     damaged: list[ImageInput] = []
     for batch in batched(
@@ -141,8 +148,19 @@ def compute_features(
         )
     rows = [file[sha256] for sha256 in hashes]
     return Features(
-        np.stack([row["features"] for row in rows]), np.stack([row["logits"] for row in rows])
+        hashes,
+        np.stack([row["features"] for row in rows]),
+        np.stack([row["logits"] for row in rows]),
     )
+
+
+def delete_features(directory: Path) -> None:
+    """Delete the files of features in a directory, and the directory if nothing else is in it."""
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if OWN_NAME.fullmatch(path.name):
+                path.unlink()
+        directory.rmdir()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -150,6 +168,17 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _name(backend: "TransformersBackend") -> str:
+    """The name of the file for a model's features on this installation."""
+    identity = backend.identity
+    parts = [identity.weights_sha256, identity.revision, __version__]
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):  # timm models only
+            parts.append(f"{package} {version(package)}")
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return f"{digest[:32]}-{identity.backend}.features"
 
 
 def _crc(row: Any) -> int:

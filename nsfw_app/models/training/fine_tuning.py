@@ -124,13 +124,13 @@ def fine_tune(
             chosen = order[number * BATCH : number * BATCH + len(batch)]
             pixels = torch.from_numpy(np.stack([_pixels(each) for each in batch]))
             logits = model(pixel_values=pixels.to(backend.device)).logits
-            odds = torch.logsumexp(logits[:, unsafe_labels], 1) - torch.logsumexp(
+            log_odds = torch.logsumexp(logits[:, unsafe_labels], 1) - torch.logsumexp(
                 logits[:, ~unsafe_labels], 1
             )
             loss = nn.functional.binary_cross_entropy_with_logits(
-                odds + prior,
-                torch.from_numpy(data.unsafe[chosen]).to(odds),
-                torch.from_numpy(weights[chosen]).to(odds),
+                log_odds + prior,
+                torch.from_numpy(data.unsafe[chosen]).to(log_odds),
+                torch.from_numpy(weights[chosen]).to(log_odds),
             )
             yield loss, len(batch)
 
