@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 EXIT_UNREAD = 3
 KEPT = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 REASONS = {
-    "restricted": "restricted",
+    "restricted": "restricted, or near duplicates of restricted images",
+    "differing": "with labels of people that differ",
     "settled_label": "settled by people with another label",
     "action": "by action",
     "max_score": "over --max-score",
@@ -123,14 +124,16 @@ def filter_images(
     if threshold is not None:
         policy = Policy(threshold, threshold, threshold)
     columns = schema(tuple(parts.record.roles))
+    settled, differing = _labels(store) if decisions else ({}, frozenset())
     criteria = Criteria(
         policy=policy,
         keep=actions,
         max_score=max_score,
         where=None if where is None else Condition(where, columns),
         is_unique=unique or review is not None,
-        settled=_settled(store) if decisions else {},
-        restricted=store.restrictions.all(),
+        settled=settled,
+        differing=differing,
+        restricted=_restricted(store),
     )
     kind = FilterFormat.LIST
     if output is not None:
@@ -144,6 +147,7 @@ def filter_images(
             "settled labels of a scan",
             scan=str(directory.resolve()),
         )
+    unread = 0
     with RowFilter(criteria) as rows:
         if review is not None:
             to_review = ReviewBatch(
@@ -156,11 +160,19 @@ def filter_images(
             queued = to_review.fill(
                 parts, rows, count=review, seed=seed, threshold=policy.threshold
             )
+            unread = queued.unreadable
             typer.echo(printable(_queued(queued, batch)), err=True)
         elif output is not None and kind.has_images:
-            write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
+            write_images(
+                parts,
+                rows,
+                output=output,
+                kind=kind,
+                shard_images=shard_images,
+                restricted=lambda: _restricted(store),
+            )
         else:
-            write_rows(parts, rows, output=output, kind=kind)
+            write_rows(parts, rows, output=output, kind=kind, restricted=lambda: _restricted(store))
     if report:
         arrived = open_summaries(chosen, store, policies).population(parts.record.model)
         sheet = datasheet(
@@ -177,7 +189,7 @@ def filter_images(
         )
         _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
     typer.echo(printable(_summary(rows.counts, policy)), err=True)
-    if any(drop in UNREAD for drop in rows.counts.dropped):
+    if unread or any(rows.counts.dropped[drop] for drop in UNREAD):
         raise typer.Exit(EXIT_UNREAD)
 
 
@@ -219,10 +231,24 @@ def _queued(queued: "Queued", batch: str) -> str:
     )
 
 
-def _settled(store: Store) -> dict[str, Label]:
-    """The labels of images, by hash, also of images that only scans have."""
-    settled = {each.image_sha256: each.label for each in store.settled_labels.all()}
-    return store.label_imports.unstored() | settled
+def _labels(store: Store) -> tuple[dict[str, Label], frozenset[str]]:
+    """The labels of images by hash, also of those that only scans have; images with several.
+
+    A label that was confirmed in Relabel comes before a settled one.
+    """
+    labels, differing = store.label_imports.unstored(), set[str]()
+    for image in store.labeled_images.all():
+        is_confirmed = image.correction is not None
+        if image.corrections_differ if is_confirmed else image.settled_differ:
+            differing.add(image.image_sha256)
+        elif label := image.correction or image.settled:
+            labels[image.image_sha256] = label
+    return labels, frozenset(differing)
+
+
+def _restricted(store: Store) -> dict[str, str | None]:
+    """The perceptual hashes of restricted images, None where there is none, by hash."""
+    return {**dict.fromkeys(store.restrictions.all()), **store.labeled_images.restricted()}
 
 
 def _default_keep(is_nearest: bool) -> str:

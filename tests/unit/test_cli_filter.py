@@ -1,8 +1,11 @@
 """`filter` as a command: criteria, people's labels, messages and exit codes."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from nsfw_app import settings
@@ -11,11 +14,13 @@ from nsfw_app.datasets import filtering
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging import decode
 from nsfw_app.records import Label, Policy, Reason
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store import Store
 from tests.support.arrivals import arrive, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.labeled_store import pattern
 from tests.support.sample_records import answer, person
 from tests.support.scans import scan
 
@@ -56,6 +61,14 @@ def reviewed(store: Store, red: int, *labels: Label) -> str:
     for number, label in enumerate(labels):
         decide(store, sha256, label, f"reviewer {number}", identity=identity)
     return sha256
+
+
+def mark(store: Store, sha256: str) -> None:
+    """Mark an image as minor present."""
+    made = answer("n", Label.NORMAL, image_sha256=sha256, reasons=(Reason.MINOR_PRESENT,))
+    model = FakeClassifier.identity
+    made = replace(made, model=model.model, revision=model.revision, backend=model.backend)
+    store.log.add(made, person("ann", owner="local"))
 
 
 def test_it_counts_without_an_output(run: Run, scanned: Path) -> None:
@@ -147,13 +160,79 @@ def test_restricted_images_are_left_out(
 ) -> None:
     """An image marked minor present is never kept, even where people settled normal."""
     sha256 = reviewed(store, 25)
-    made = answer("n", Label.NORMAL, image_sha256=sha256, reasons=(Reason.MINOR_PRESENT,))
-    model = FakeClassifier.identity
-    made = replace(made, model=model.model, revision=model.revision, backend=model.backend)
-    store.log.add(made, person("ann", owner="local"))
+    mark(store, sha256)
     ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
     assert "025" not in kept(tmp_path / "kept.txt")
     assert "1 restricted" in ended.err
+
+
+@pytest.mark.parametrize("name", ["kept.txt", "kept.tar"])
+def test_an_image_is_restricted_while_the_output_is_written(
+    run: Run,
+    scanned: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Nothing is written, and the next run leaves the image out."""
+    sha256 = reviewed(store, 25)
+    marked = filtering.RowFilter.kept
+
+    def kept_and_marked(rows: filtering.RowFilter, table: pa.Table) -> Any:
+        found = marked(rows, table)
+        if not store.restrictions.all():
+            mark(store, sha256)
+        return found
+
+    monkeypatch.setattr(filtering.RowFilter, "kept", kept_and_marked)
+    ended = run("filter", scanned, "--output", tmp_path / name)
+    assert ended.code == 1
+    assert "marked as showing a minor while the output was written" in ended.err
+    assert not (tmp_path / name).exists()
+    ended = run("filter", scanned, "--output", tmp_path / name)
+    assert ended.code == 0
+    assert "1 restricted" in ended.err
+
+
+def test_near_duplicates_of_restricted_images_are_left_out(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """A marked image is known by its perceptual hash, too."""
+    shutil.rmtree(tmp_path / "source")
+    (tmp_path / "source").mkdir()
+    dark = pattern(3).point(lambda level: level // 10)
+    for side in (64, 120):
+        dark.resize((side, side)).save(tmp_path / "source" / f"{side}.png")
+    scan(tmp_path / "source", tmp_path / "new")
+    ended = run("filter", tmp_path / "new", "--review", "1", "--batch", "b")
+    assert "1 images are in the review queue" in ended.err
+    (waiting,) = store.queue.entered(FakeClassifier.identity)
+    mark(store, waiting)
+    ended = run("filter", tmp_path / "new", "--output", tmp_path / "kept", "--format", "copy")
+    assert "2 restricted, or near duplicates of restricted images" in ended.err
+    assert list((tmp_path / "kept").glob("*/*")) == []
+
+
+def test_confirmed_labels_come_before_settled_ones(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """As in a training set; an image whose confirmed labels differ between models is left out."""
+    store.training._rules = DecisionRules(frozenset())
+    other = replace(FakeClassifier.identity, model="other")
+    sha256 = reviewed(store, 200, Label.NORMAL, Label.NORMAL)
+    differing = reviewed(store, 225, Label.NORMAL, Label.NORMAL)
+    arrive(store, 0.9, Admission(None, 0.0), identity=other, sha256=differing)
+    for name in ("ann", "bob"):
+        decide(store, differing, Label.NORMAL, name, identity=other)
+    corrected = {(sha256, "fake"): Label.NSFW, (differing, "fake"): Label.NSFW}
+    for found in store.training.misclassifications(limit=9):
+        label = corrected.get((found.image_sha256, found.model), Label.NORMAL)
+        store.training.decide(found.prediction_id, label, reviewer="ann", seen=True)
+    ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
+    assert kept(tmp_path / "kept.txt") == {"000", "copy", "025", "050"}
+    assert "1 settled by people with another label" in ended.err
+    assert "1 with labels of people that differ" in ended.err
 
 
 def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:

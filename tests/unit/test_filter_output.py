@@ -5,6 +5,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nsfw_app.datasets.filter_formats import FilterFormat, format_of
 from nsfw_app.datasets.filtered_images import write_images, write_rows
 from nsfw_app.datasets.filtering import Criteria, Drop, FilterCounts, RowFilter
 from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import image_bytes
 from tests.support.scans import POLICY, change, scan
@@ -356,6 +358,86 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
     assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
     assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+@pytest.mark.parametrize(("red", "is_kept"), [(20, True), (200, False)])
+def test_nothing_appears_that_was_restricted_meanwhile(
+    scanned: Path, tmp_path: Path, kind: FilterFormat, red: int, is_kept: bool
+) -> None:
+    """Restrictions are read again at the end; one of an image that is not kept changes nothing."""
+    parts, new = ScannedParts(scanned), {sha256(image_bytes(red)): None}
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        if kind.has_images:
+            write = partial(write_images, shard_images=1, restricted=lambda: new)
+        else:
+            write = partial(write_rows, restricted=lambda: new)
+        if is_kept:
+            with pytest.raises(ScanFilterError, match=r"nothing was written\.$"):
+                write(parts, rows, output=tmp_path / "kept", kind=kind)
+        else:
+            write(parts, rows, output=tmp_path / "kept", kind=kind)
+    assert (tmp_path / "kept").exists() is not is_kept
+    assert_nothing_left(tmp_path)
+
+
+def test_a_restriction_during_the_last_check_counts(scanned: Path, tmp_path: Path) -> None:
+    """The check is repeated until there is no new one."""
+    marks = [{"f" * 64: None}, {"f" * 64: None, sha256(image_bytes(20)): None}]
+    with (
+        RowFilter(Criteria(policy=POLICY)) as rows,
+        pytest.raises(ScanFilterError, match="marked as showing a minor"),
+    ):
+        write_rows(
+            ScannedParts(scanned),
+            rows,
+            output=tmp_path / "kept.txt",
+            restricted=lambda: marks.pop(0),
+        )
+
+
+@pytest.mark.parametrize(
+    "kind", [FilterFormat.COPY, FilterFormat.SYMLINK, FilterFormat.WEBDATASET, FilterFormat.LIST]
+)
+def test_a_copy_is_written_where_another_cannot_be(
+    source: Path, tmp_path: Path, kind: FilterFormat
+) -> None:
+    """Of the images with the same bytes one is kept: the first that can be written."""
+    for name in ("a\nb.png", "zz.png"):
+        (source / name).write_bytes(image_bytes(20))
+    scan(source, tmp_path / "scanned")
+    if kind is not FilterFormat.LIST:
+        for name in ("020.png", "a\nb.png"):
+            change(source / name, image_bytes(1))
+    else:
+        (source / "020.png").unlink()
+        scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY, is_unique=True)) as rows:
+        parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+        if kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=output, kind=kind)
+    lost = Drop.LINE_BREAK if kind is FilterFormat.LIST else Drop.CHANGED
+    assert rows.counts.kept == len(ALLOWED)
+    assert rows.counts.dropped[lost] == (1 if kind is FilterFormat.LIST else 2)
+    assert Drop.DUPLICATE not in rows.counts.dropped
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+def test_duplicates_are_written_once(source: Path, tmp_path: Path, kind: FilterFormat) -> None:
+    """Also those that are read at the same time."""
+    for number in range(5):
+        (source / f"0201{number}.png").write_bytes(image_bytes(20))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY, is_unique=True)) as rows:
+        parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+        if kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=output, kind=kind)
+    assert rows.counts.kept == len(ALLOWED)
+    assert rows.counts.dropped[Drop.DUPLICATE] == 5
 
 
 def test_formats_have_names() -> None:
