@@ -12,7 +12,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.operator import operator
-from nsfw_app.cli.output_file import check_directory, write_file
+from nsfw_app.cli.output_file import check_directory, check_new, write_new_file
 from nsfw_app.cli.progress import printable
 from nsfw_app.records import Action, Label, Policy
 from nsfw_app.store import Store
@@ -113,7 +113,7 @@ def filter_images(
     actions = _actions(_default_keep(is_nearest) if keep is None else keep)
     if file_format not in {None, *FilterFormat}:
         raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
-    _check_outputs(output, report or ())
+    _check_outputs(output, report or (), directory)
     parts = ScannedParts(directory)
     chosen = settings.load()
     store = open_store(chosen)
@@ -205,22 +205,32 @@ def _check_review(review: int | None, *, is_written: bool, sample: bool, batch: 
         raise typer.BadParameter("--review needs a --batch, and has no --output or --report.")
 
 
-def _check_outputs(output: Path | None, reports: Sequence[Path]) -> None:
-    """Check that files can be made where they are to be.
+def _check_outputs(output: Path | None, reports: Sequence[Path], directory: Path) -> None:
+    """Check that files can be made where they are to be, and that reports replace nothing.
 
     Raises:
-        BadParameter: One cannot.
+        BadParameter: One cannot, or a report is named twice or lies in the directory of the scan.
     """
-    for path in (*([output] if output else ()), *reports):
-        check_directory(path)
+    taken = set[Path]()
+    if output is not None:
+        check_directory(output)
+        taken.add(output.resolve())
     for path in reports:
+        check_directory(path)
+        check_new(path)
+        place = path.resolve()
         if path.suffix.lower() not in {".html", ".json"}:
             raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
+        if place in taken:
+            raise typer.BadParameter(f"--report {path} is also the name of another output.")
+        if place.is_relative_to(directory.resolve()):
+            raise typer.BadParameter(f"--report {path} lies in {directory}. Choose another place.")
+        taken.add(place)
 
 
 def _write_reports(paths: Iterable[Path], *, page: str, text: str) -> None:
     for path in paths:
-        write_file(path, page if path.suffix.lower() == ".html" else text)
+        write_new_file(path, page if path.suffix.lower() == ".html" else text)
 
 
 def _queued(queued: "Queued", batch: str) -> str:

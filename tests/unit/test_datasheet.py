@@ -55,6 +55,8 @@ def sheet(run: Run, scanned: Path, tmp_path: Path) -> Sheet:
 
     def sheet(*options: str | Path) -> dict[str, Any]:
         files = tmp_path / "sheet.json", tmp_path / "sheet.html"
+        for file in files:
+            file.unlink(missing_ok=True)
         ended = run("filter", scanned, "--report", files[0], "--report", files[1], *options)
         assert ended.code in {0, 3}
         found: dict[str, Any] = json.loads(files[0].read_text())
@@ -148,3 +150,29 @@ def test_the_name_of_a_report_says_its_format(run: Run, scanned: Path, tmp_path:
     )
     assert ended.code == 2
     assert not (tmp_path / "kept.txt").exists()
+
+
+def test_a_report_replaces_nothing(
+    run: Run, scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there, the scan, and the output are safe, before anything is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "folder.json").mkdir()
+    before = (scanned / "scan.json").read_bytes()
+    for report, words in (
+        ("mine.json", "exists and is not overwritten"),
+        ("folder.json", "exists and is not overwritten"),
+        ("scanned/scan.json", "exists and is not overwritten"),
+        ("scanned/sheet.json", "lies in"),
+        ("./kept.json", "is also the name of another output"),
+    ):
+        options = ("--output", "kept.json", "--format", "jsonl", "--report", report)
+        ended = run("filter", scanned, *options)
+        assert ended.code == 2
+        assert words in " ".join(ended.err.replace("│", " ").split())
+        assert not (tmp_path / "kept.json").exists()
+    ended = run("filter", scanned, "--report", "a.json", "--report", "a.json")
+    assert "is also the name of another output" in " ".join(ended.err.replace("│", " ").split())
+    assert (scanned / "scan.json").read_bytes() == before
+    assert (tmp_path / "mine.json").read_text() == "mine"
