@@ -6,6 +6,7 @@
 """
 
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -29,6 +30,7 @@ from nsfw_app.datasets.partial_output import partial_directory, partial_file
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
 SHARD_NUMBER = re.compile(r"%0?\d*d")  # in the name of shards, as in `train-%06d.tar`
+SHARDS = 10_000  # whose names are compared with the patterns of a scan
 SUFFIXES = {"jpeg": "jpg"}  # of formats whose suffix is not their name
 MAX_NAME = 100  # characters of an image's own name that its file in a directory keeps
 METADATA = "metadata.jsonl"  # of a directory, as Hugging Face's imagefolder reads it
@@ -94,9 +96,10 @@ def image_output(path: Path, kind: FilterFormat, *, shard_images: int) -> Iterat
                 f"({', '.join(numbers)}); the limit is one."
             )
         is_sharded = bool(numbers)
-        existing = sorted(path.parent.glob(SHARD_NUMBER.sub("*", path.name))) if is_sharded else []
-        for each in existing:
-            raise _exists(each)
+        if is_sharded:
+            parts = SHARD_NUMBER.split(path.name)
+            for each in sorted(path.parent.glob("*".join(map(glob.escape, parts)))):
+                raise _exists(each)
         with _appearing(path, is_directory=True, is_spread=True) as partial:
             shards = _Shards(partial, path.name, shard_images if is_sharded else None)
             try:
@@ -110,6 +113,18 @@ def image_output(path: Path, kind: FilterFormat, *, shard_images: int) -> Iterat
             yield directory
         finally:
             directory.close()
+
+
+def shard_names(name: str) -> list[str]:
+    """The names of the first shards; the name itself where it has no number."""
+    if not SHARD_NUMBER.search(name):
+        return [name]
+    return [_shard_name(name, number) for number in range(SHARDS)]
+
+
+def _shard_name(name: str, number: int) -> str:
+    """Any other % is a character of the name."""
+    return SHARD_NUMBER.sub(lambda found: found[0] % number, name)
 
 
 class _Lines:
@@ -175,9 +190,7 @@ class _Shards:
         self._tar.close()
 
     def _opened(self, shard: int) -> tarfile.TarFile:
-        name = self._name
-        if self._shard_images:  # any other % is a character of the name
-            name = SHARD_NUMBER.sub(lambda number: number[0] % shard, name)
+        name = _shard_name(self._name, shard) if self._shard_images else self._name
         return tarfile.open(self._directory / name, "x")
 
 

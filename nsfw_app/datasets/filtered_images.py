@@ -1,7 +1,7 @@
 """The filtered images of a scan, written as rows or as images."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
-from nsfw_app.datasets import files, patterns
+from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
-from nsfw_app.datasets.filter_output import image_output, row_output
+from nsfw_app.datasets.filter_output import image_output, row_output, shard_names
 from nsfw_app.datasets.filtering import SETTLED_LABEL, Drop, RowFilter, filtered_schema
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.datasets.locations import is_url
+from nsfw_app.datasets.output_search import OutputSearch
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.restricted_images import RestrictedImages
@@ -110,7 +111,7 @@ def write_images(
         SourceError: A source does not exist any more.
     """
     _check_outside(output, parts.directory)
-    _check_not_found(output, parts.record.sources)
+    _check_not_found(parts, output, kind)
 
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():
@@ -175,7 +176,7 @@ def _check_restrictions(parts: ScannedParts, rows: RowFilter, restricted: Restri
 
 
 def _check_outside(output: Path, directory: Path) -> None:
-    """Check that an output is not in the directory of the scan or of a source.
+    """Check that an output is not in the directory of the scan.
 
     Raises:
         ScanFilterError: It is.
@@ -184,15 +185,16 @@ def _check_outside(output: Path, directory: Path) -> None:
         raise ScanFilterError(f"{output} lies in {directory}. Choose another --output.")
 
 
-def _check_not_found(output: Path, sources: Iterable[str]) -> None:
+def _check_not_found(parts: ScannedParts, output: Path, kind: FilterFormat) -> None:
     """Check that the next scan of the sources does not find what is written.
 
     Raises:
         ScanFilterError: It does.
     """
-    for source in sources:
-        if patterns.is_pattern(source):
-            if patterns.may_find(source, str(output.resolve())):
-                raise ScanFilterError(f"{source} finds {output}. Choose another --output.")
-        elif Path(source).is_dir():
-            _check_outside(output, Path(source))
+    is_directory = kind is not FilterFormat.WEBDATASET
+    names = [output.name] if is_directory else shard_names(output.name)
+    search = OutputSearch(output, names=names, is_directory=is_directory, excluded=parts.directory)
+    if source := search.finding(parts.record.sources):
+        raise ScanFilterError(
+            f"{output} lies where the next scan of {source} finds it. Choose another --output."
+        )

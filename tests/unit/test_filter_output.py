@@ -153,6 +153,10 @@ def test_names_of_shards_have_one_number(write: Write, tmp_path: Path) -> None:
         write(tmp_path / "a%06d-%d.tar", FilterFormat.WEBDATASET)
     write(tmp_path / "50%-%02d.tar", FilterFormat.WEBDATASET)
     assert (tmp_path / "50%-00.tar").exists()
+    (tmp_path / "k[1]-01.tar").write_text("mine")
+    with pytest.raises(ScanFilterError, match=r"k\[1\]-01\.tar exists"):
+        write(tmp_path / "k[1]-%02d.tar", FilterFormat.WEBDATASET, shard_images=2)
+    assert [path.name for path in tmp_path.glob("k*")] == ["k[1]-01.tar"]
 
 
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
@@ -282,7 +286,7 @@ def test_outputs_stay_out_of_the_scan_and_of_sources(
     for place in (scanned / "images" / "part-x.parquet", scanned / "kept.txt"):
         with pytest.raises(ScanFilterError, match="lies in"):
             write(place, FilterFormat.PARQUET)
-    with pytest.raises(ScanFilterError, match="lies in"):
+    with pytest.raises(ScanFilterError, match=r"next scan of .*source finds it"):
         write(source / "kept", FilterFormat.COPY)
 
 
@@ -293,8 +297,13 @@ def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None
     (source / "1.png").write_bytes(image_bytes(1))
     scan(Path(f"{tmp_path}/source/**/*.png"), tmp_path / "scan")
     parts = ScannedParts(tmp_path / "scan")
-    with RowFilter(Criteria(policy=POLICY)) as kept, pytest.raises(ScanFilterError, match="finds"):
-        write_images(parts, kept, output=source / "kept", kind=FilterFormat.COPY, shard_images=10)
+    (tmp_path / "link").symlink_to(source)
+    for output in (source / "kept", tmp_path / "link" / "kept"):
+        with (
+            RowFilter(Criteria(policy=POLICY)) as kept,
+            pytest.raises(ScanFilterError, match="finds"),
+        ):
+            write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
     with RowFilter(Criteria(policy=POLICY)) as kept:
         output = tmp_path / "kept"
         write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
