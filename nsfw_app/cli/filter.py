@@ -106,7 +106,7 @@ def filter_images(
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.review_batch import Choice, ReviewBatch
     from nsfw_app.datasets.scanned_parts import ScannedParts
-    from nsfw_app.evidence.kept_rate import kept_rate
+    from nsfw_app.datasets.unsafe_rate import unsafe_rate
 
     _check_review(review, is_written=bool(output or report), sample=sample, batch=batch)
     is_nearest = review is not None and not sample
@@ -125,6 +125,7 @@ def filter_images(
         policy = Policy(threshold, threshold, threshold)
     columns = schema(tuple(parts.record.roles))
     settled, differing = _labels(store) if decisions else ({}, frozenset())
+    draws = store.scan_draws.of(str(directory.resolve()), parts.record.model) if report else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
@@ -134,6 +135,7 @@ def filter_images(
         settled=settled,
         differing=differing,
         restricted=_restricted(store),
+        drawn=frozenset(draw.image_sha256 for draw in draws),
     )
     kind = FilterFormat.LIST
     if output is not None:
@@ -179,11 +181,7 @@ def filter_images(
             parts.record,
             criteria,
             rows.counts,
-            rate=kept_rate(
-                arrived.estimated,
-                rows.counts.unsettled_scores,
-                provisional=arrived.is_provisional,
-            ),
+            rate=unsafe_rate(criteria, rows.counts, draws, arrived),
             where=where,
             uses_decisions=decisions,
         )

@@ -59,6 +59,7 @@ class Criteria:
         settled: Labels that people confirmed or settled on, by SHA-256.
         differing: SHA-256 of images with several such labels.
         restricted: Images that are never kept: perceptual hashes, None where unknown, by SHA-256.
+        drawn: SHA-256 of images of which is counted how many rows their score keeps.
     """
 
     policy: Policy
@@ -69,6 +70,7 @@ class Criteria:
     settled: Mapping[str, Label] = field(default_factory=dict)
     differing: frozenset[str] = frozenset()
     restricted: Mapping[str, str | None] = field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class FilterCounts:
         scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
         kept_scores: Those kept, in the same ranges.
         unsettled_scores: Those kept for their score, without a settled label.
+        drawn: Of `Criteria.drawn`, those that are kept, or would be without a settled label.
     """
 
     rows: int = 0
@@ -94,6 +97,7 @@ class FilterCounts:
     scores: list[int] = field(default_factory=lambda: [0] * BINS)
     kept_scores: list[int] = field(default_factory=lambda: [0] * BINS)
     unsettled_scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    drawn: Counter[str] = field(default_factory=Counter)
 
     def keep(self, score: float, settled: Label | None, *, count: int = 1) -> None:
         """Count an image as kept; with a count of -1 as not kept."""
@@ -108,6 +112,8 @@ class FilterCounts:
         """Count an image as dropped that was counted as kept; `row` is that of the image."""
         self.keep(row["nsfw_score"], row[SETTLED_LABEL], count=-1)
         self.dropped[drop] += 1
+        if row["sha256"] in self.drawn:
+            self.drawn[row["sha256"]] -= 1
 
 
 class RowFilter:
@@ -181,6 +187,13 @@ class RowFilter:
                 drop = self._drop(score, verdict, label)
             if drop is None and number not in matches:
                 drop = Drop.WHERE
+            if (
+                sha256 in criteria.drawn
+                and number in matches
+                and number not in restricted
+                and self._drop(score, verdict, None) is None
+            ):
+                counts.drawn[sha256] += 1
             if drop is not None:
                 counts.dropped[drop] += 1
                 continue

@@ -29,8 +29,8 @@ from nsfw_app.review.previews import describe, rendered_frame
 from nsfw_app.rules.queue import Admission, QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.scan_draws import SOURCE
 
-SOURCE = "scan"  # of the uploads
 NEXT = 10_000  # most images that are chosen at once after some could not be read
 Copy = tuple[str, str]  # URI and hash of an image
 
