@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
-from nsfw_app.datasets import files
+from nsfw_app.datasets import files, shards
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
-from nsfw_app.datasets.filter_output import image_output, row_output, shard_names
+from nsfw_app.datasets.filter_output import image_output, row_output
 from nsfw_app.datasets.filtering import SETTLED_LABEL, Drop, RowFilter, filtered_schema
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.datasets.locations import is_url
@@ -108,7 +108,7 @@ def write_images(
     Raises:
         ScanError: A part file cannot be read, the output cannot be written, or an image was
             restricted meanwhile.
-        SourceError: A source does not exist any more.
+        SourceError: No source exists any more, or one cannot be listed.
     """
     _check_outside(output, parts.directory)
     _check_not_found(parts, output, kind)
@@ -192,7 +192,7 @@ def _check_not_found(parts: ScannedParts, output: Path, kind: FilterFormat) -> N
         ScanFilterError: It does.
     """
     is_directory = kind is not FilterFormat.WEBDATASET
-    names = [output.name] if is_directory else shard_names(output.name)
+    names = [output.name] if is_directory else shards.first_names(output.name)
     search = OutputSearch(output, names=names, is_directory=is_directory, excluded=parts.directory)
     if source := search.finding(parts.record.sources):
         raise ScanFilterError(

@@ -43,7 +43,7 @@ class OutputSearch:
             return any(map(self._is_searched, _lines(absolute(source.removeprefix(LIST)))))
         if is_url(source):
             return False
-        if not patterns.is_pattern(source):
+        if Path(source).exists():
             return self._is_searched(source)
         return any(map(self._is_matched, patterns.without_braces(source)))
 

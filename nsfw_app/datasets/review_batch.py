@@ -102,7 +102,7 @@ class ReviewBatch:
 
         Raises:
             ScanError: A part file cannot be read.
-            SourceError: A source does not exist any more.
+            SourceError: No source exists any more, or one cannot be listed.
             StorageError: An image cannot be stored; those before it are.
 
         - The nearest are chosen among images that neither wait nor are settled, so that each batch

@@ -56,7 +56,9 @@ def unsafe_rate(
         undecided = sum(draw.label is None for draw in drawn)
         return UnsafeRate(rate, RateSource.SCAN, undecided)
     rate = kept_rate(arrived.estimated, counts.unsettled_scores, provisional=arrived.is_provisional)
-    return rate and UnsafeRate(rate, RateSource.ARRIVALS, arrived.estimated.open_draws)
+    if rate is None:
+        return None
+    return UnsafeRate(rate, RateSource.ARRIVALS, arrived.estimated.open_draws)
 
 
 def drawn_sample(draws: Sequence[ScanDraw], rows: Mapping[str, int]) -> Sample:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app import settings
@@ -13,7 +14,7 @@ from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.datasets import filtering
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging import decode
-from nsfw_app.records import Label, Policy, Reason
+from nsfw_app.records import Action, Category, CategoryRule, Label, Policy, Reason
 from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store import Store
@@ -22,7 +23,7 @@ from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
 from tests.support.labeled_store import pattern
 from tests.support.sample_records import answer, person
-from tests.support.scans import scan
+from tests.support.scans import scan, scan_all
 
 __all__ = ["run"]  # a fixture
 
@@ -116,23 +117,40 @@ def test_the_policy_is_the_one_in_force(
     assert kept(tmp_path / "kept.txt") == {"000", "copy"}
 
 
+@pytest.mark.parametrize("asked_about_all", [False, True])
 def test_rules_overrule_the_score_as_in_the_scan(
-    run: Run, scanned: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, scanned: Path, store: Store, tmp_path: Path, *, asked_about_all: bool
 ) -> None:
-    """The scan asked the detail model about all images, also where the shell's settings do not."""
-    applied: list[Policy] = []
-    original = filtering.RowFilter.__init__
+    """Of an allowed image, where the scan asked the detail model about all of them.
 
-    def opened(rows: filtering.RowFilter, criteria: filtering.Criteria) -> None:
-        applied.append(criteria.policy)
-        original(rows, criteria)
-
-    monkeypatch.setattr(filtering.RowFilter, "__init__", opened)
-    run("filter", scanned)
+    Also where the shell's settings do not.
+    """
+    judged = {"000.png": 0.9, "025.png": 0.1, "100.png": 0.9}
+    for path in (scanned / "images").iterdir():
+        table = pq.read_table(path)
+        columns = [
+            {category: judged.get(Path(uri).name) for category in Category}
+            for uri in table["uri"].to_pylist()
+        ]
+        number = table.schema.get_field_index("categories")
+        values = pa.array(columns, table.schema.field(number).type)
+        pq.write_table(table.set_column(number, table.schema.field(number), values), path)
     record = ScanRecord.read(scanned)
-    replace(record, policy=replace(record.policy, overrules_allow=True)).write(scanned)
-    run("filter", scanned)
-    assert [policy.overrules_allow for policy in applied] == [False, True]
+    policy = replace(record.policy, overrules_allow=asked_about_all)
+    replace(record, policy=policy).write(scanned)
+    rules = (CategoryRule(Category.GORE_OR_VIOLENCE, 0.5, Action.BLOCK),)
+    policy = Policy(0.5, 0.2, 0.8, category_rules=rules)
+    open_policies(settings.load(), store).save("fake", policy, author="ann", reason="Rules.")
+    run("filter", scanned, "--output", tmp_path / "kept.txt")
+    assert kept(tmp_path / "kept.txt") == {
+        "copy",
+        "025",
+        "050",
+        *(() if asked_about_all else ("000",)),
+    }
+    run("filter", scanned, "--keep", "review", "--output", tmp_path / "review.txt")
+    assert "100" not in kept(tmp_path / "review.txt")
+    assert "125" in kept(tmp_path / "review.txt")
 
 
 def test_copies_are_left_out(run: Run, scanned: Path) -> None:
@@ -244,6 +262,23 @@ def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: 
     assert len(list((tmp_path / "kept").glob("*/*.png"))) == 3
 
 
+def test_a_source_that_does_not_exist_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:
+    """Images of the others are copied; without any source it is an error that says what to do."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "010.png").write_bytes(image_bytes(10))
+    scan_all([tmp_path / "source", second], tmp_path / "both")
+    shutil.rmtree(second)
+    ended = run("filter", tmp_path / "both", "--output", tmp_path / "kept", "--format", "copy")
+    assert ended.code == 3
+    assert f"{second} does not exist. Its images cannot be read." in ended.err
+    assert "4 kept, 8 dropped (7 by action, 1 cannot be read any more)" in ended.err
+    shutil.rmtree(tmp_path / "source")
+    ended = run("filter", tmp_path / "both", "--output", tmp_path / "kept.tar")
+    assert ended.code == 1
+    assert "Make the sources of the scan available." in ended.err
+
+
 def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
     """The command says that rows are missing."""
     replace(ScanRecord.read(scanned), finished_at=None).write(scanned)
@@ -259,6 +294,11 @@ def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
         (("--threshold", "1.5"), 2, "less than or equal to 1"),
         (("--where", "wide > 5"), 1, "there is no column 'wide'"),
         (("--output", "kept"), 1, "does not say a format"),
+        (("--format", "copy"), 2, "--format belongs to --output"),
+        (("--seed", "5"), 2, "--seed belongs to --sample"),
+        (("--shard-images", "2"), 2, "--shard-images belongs to"),
+        (("--output", "one.tar", "--shard-images", "2"), 2, "--shard-images belongs to"),
+        (("--output", "a-%d.txt", "--shard-images", "2"), 2, "--shard-images belongs to"),
         (("--output", "missing/kept.txt"), 2, "missing is not a directory"),
     ],
 )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nsfw_app.datasets.filter_output import shard_names
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.output_search import OutputSearch
+from nsfw_app.datasets.shards import first_names
 from nsfw_app.datasets.units import find_units
 
 
@@ -30,7 +30,7 @@ def is_found(place: Path, source: str, output: str) -> bool:
     path = place / output
     search = OutputSearch(
         path,
-        names=shard_names(path.name),
+        names=first_names(path.name),
         is_directory=not output.endswith(".tar"),
         excluded=place / "scan",
     )
@@ -65,6 +65,7 @@ def listed(place: Path, source: str, written: Path) -> bool:
         ("d/t*", "e/x"),
         ("d/{a,to-e}", "e/x"),
         ("d/{a,x}/*", "d/x"),
+        ("gone", "gone"),
     ],
 )
 def test_what_the_next_scan_lists_is_found(place: Path, source: str, output: str) -> None:
