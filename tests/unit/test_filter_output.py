@@ -1,5 +1,6 @@
 """What `filter` writes: formats, names, sources that changed, and nothing half-written."""
 
+import io
 import json
 import os
 import tarfile
@@ -12,6 +13,7 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from nsfw_app.dataset_errors import ScanError, ScanFilterError
 from nsfw_app.datasets import units
@@ -24,6 +26,7 @@ from nsfw_app.records import Action
 from tests.support.fakes import image_bytes
 from tests.support.scans import POLICY, change, scan
 
+DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
 
 Write = Callable[..., FilterCounts]
@@ -134,6 +137,41 @@ def test_a_webdataset(source: Path, write: Write, tmp_path: Path) -> None:
     for number in range(6):
         row = json.loads(members[f"{number:09}.json"])
         assert members[f"{number:09}.png"] == Path(row["uri"]).read_bytes()
+
+
+def test_a_webdataset_of_several_formats_is_read_with_named_features(tmp_path: Path) -> None:
+    """As the docs say: without them datasets takes formats and columns from the first images."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(8):
+        image = Image.open(io.BytesIO(image_bytes(number))).convert("RGB")
+        image.save(source / f"{number}.{'jpg' if number in (1, 6) else 'png'}")
+    (source / "7.png").rename(source / "7.gif")  # its row has a warning
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(
+            ScannedParts(tmp_path / "scanned"),
+            rows,
+            output=tmp_path / "train-%06d.tar",
+            kind=FilterFormat.WEBDATASET,
+            shard_images=5,
+        )
+    files = str(tmp_path / "train-*.tar")
+    with pytest.raises(ValueError, match="same types"):
+        datasets.load_dataset("webdataset", data_files=files, cache_dir=str(tmp_path / "one"))
+    (snippet,) = (
+        part for part in DOCS.read_text().split("```") if 'load_dataset("webdataset"' in part
+    )
+    code = snippet.removeprefix("python\n").replace('"train-*.tar"', "files, cache_dir=cache")
+    names: dict[str, Any] = {"files": files, "cache": str(tmp_path / "two")}
+    exec(code, names)  # it is the docs'
+    loaded = names["filtered"]
+    assert [row["json"]["format"] for row in loaded] == [
+        "JPEG" if number in (1, 6) else "PNG" for number in range(8)
+    ]
+    assert [row["jpg"] is not None for row in loaded] == [number in (1, 6) for number in range(8)]
+    assert all((row["jpg"] or row["png"]).size == (40, 30) for row in loaded)
+    assert [len(row["json"]["warnings"]) for row in loaded] == [0] * 7 + [1]
 
 
 def test_shards(write: Write, tmp_path: Path) -> None:
