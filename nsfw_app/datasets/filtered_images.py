@@ -52,7 +52,7 @@ def write_rows(
 
     Raises:
         ScanError: A part file cannot be read, the output cannot be written, or an image was
-            restricted meanwhile.
+            restricted while it was written.
     """
     if output is None:
         for table in parts.tables():
@@ -107,7 +107,7 @@ def write_images(
 
     Raises:
         ScanError: A part file cannot be read, the output cannot be written, or an image was
-            restricted meanwhile.
+            restricted while it was written.
         SourceError: No source exists any more, or one cannot be listed.
     """
     _check_outside(output, parts.directory)

@@ -143,7 +143,7 @@ class RowFilter:
     def kept(self, table: pa.Table) -> tuple[list[int], pa.Table]:
         """The numbers of the rows that are kept, and these rows with the verdict in force.
 
-        Rows of the same bytes are all among them; `claim` tells them apart.
+        Rows of the same bytes are all among them; `claim` chooses one.
 
         Raises:
             ScanFilterError: Values of the condition cannot be compared.

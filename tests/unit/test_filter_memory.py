@@ -33,7 +33,8 @@ for start in range(0, count, part):
     files.write(f"{start:024}", [
         {
             "uri": f"/images/{number:09}.png", "name": f"{number:09}.png", "version": "1-1",
-            "sha256": f"{number:064x}", "perceptual_hash": random.randbytes(200).hex(), "nsfw_score": 0.1,
+            "sha256": f"{number:064x}", "nsfw_score": 0.1,
+            "perceptual_hash": random.randbytes(200).hex(),
             "warnings": [], "model": "fake", "format": "PNG", "error_kind": None,
             "detail_error_kind": None,
         }

@@ -409,7 +409,7 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FilterFormat)
 @pytest.mark.parametrize(("red", "is_kept"), [(20, True), (200, False)])
-def test_nothing_appears_that_was_restricted_meanwhile(
+def test_nothing_appears_that_was_restricted_since(
     scanned: Path, tmp_path: Path, kind: FilterFormat, red: int, is_kept: bool
 ) -> None:
     """Restrictions are read again at the end; one of an image that is not kept changes nothing."""

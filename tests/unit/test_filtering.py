@@ -140,7 +140,7 @@ def test_near_duplicates_of_restricted_images_are_never_kept() -> None:
 
 
 def test_images_with_several_labels_are_not_kept() -> None:
-    """What people say of them is not known, whatever the score."""
+    """What people say of them is not known, so that no score allows them."""
     kept, counts = run([row(1, 0.0), row(2, 0.0)], differing=frozenset({f"{1:064x}"}))
     assert names(kept) == ["2"]
     assert counts.dropped == {Drop.DIFFERING: 1}
