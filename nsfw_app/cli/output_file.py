@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import typer
 
 from nsfw_app.datasets.partial_output import partial_file
 
+Content = str | bytes | Iterable[str]
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as a path, it has one slash
 
 
@@ -48,8 +49,8 @@ def check_new(path: Path) -> None:
         raise typer.BadParameter(f"{path} exists and is not overwritten. Choose another name.")
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write bytes, or a text as UTF-8, in place of an earlier file.
+def write_file(path: Path, content: Content) -> None:
+    """Write bytes, or a text or lines as UTF-8, in place of an earlier file.
 
     The earlier file stays until the new one is complete. A device or pipe is written as it is.
 
@@ -58,7 +59,8 @@ def write_file(path: Path, content: str | bytes) -> None:
     """
     with _errors(path):
         if path.exists() and not path.is_file():
-            path.write_bytes(_bytes(content))
+            with path.open("wb") as file:
+                file.writelines(_chunks(content))
             return
         target = path.resolve()  # a link stays
         with _complete(target, content) as partial:
@@ -67,8 +69,8 @@ def write_file(path: Path, content: str | bytes) -> None:
             partial.replace(target)
 
 
-def write_new_file(path: Path, content: str | bytes) -> None:
-    """Write bytes, or a text as UTF-8, as a new file, which appears when it is complete.
+def write_new_file(path: Path, content: Content) -> None:
+    """Write bytes, or a text or lines as UTF-8, as a new file, which appears when it is complete.
 
     Raises:
         BadParameter: The file exists or cannot be written.
@@ -79,18 +81,21 @@ def write_new_file(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def _complete(path: Path, content: str | bytes) -> Iterator[Path]:
+def _complete(path: Path, content: Content) -> Iterator[Path]:
     """A temporary file with the content, to be renamed to the path."""
     with partial_file(path) as partial:
         with partial.open("wb") as file:
-            file.write(_bytes(content))
+            file.writelines(_chunks(content))
             file.flush()
             os.fsync(file.fileno())
         yield partial
 
 
-def _bytes(content: str | bytes) -> bytes:
-    return content if isinstance(content, bytes) else content.encode()
+def _chunks(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+    else:
+        yield from (text.encode() for text in ([content] if isinstance(content, str) else content))
 
 
 @contextmanager

@@ -66,9 +66,10 @@ class OutputSearch:
 
     def _is_searched(self, location: str) -> bool:
         """Whether the directory of the output is this one or below it."""
-        if not is_url(location) and os.path.isdir(location):  # noqa: PTH112  # see file_search
-            for _ in self._search.files([Path(location)]):
-                pass
+        if is_url(location) or not os.path.isdir(location):  # noqa: PTH112  # see file_search
+            return False
+        for _ in self._search.files([Path(location)]):
+            pass
         return self._search.has_searched(self._parent)
 
     def _is_parent(self, directory: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_an_earlier_file_is_replaced(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_lines_that_fail_leave_the_earlier_file(tmp_path: Path) -> None:
+    """As an export that is interrupted; lines are written as they are."""
+    path = tmp_path / "log.csv"
+    write_file(path, iter(["a\r\n", "ä\n"]))
+    assert path.read_bytes() == b"a\r\n\xc3\xa4\n"
+
+    def lines() -> Iterator[str]:
+        yield "b"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_file(path, lines())
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [
+        ("log.csv", b"a\r\n\xc3\xa4\n")
+    ]
 
 
 def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
