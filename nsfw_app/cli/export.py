@@ -12,6 +12,7 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.operator import operator
+from nsfw_app.cli.output_file import write_file
 from nsfw_app.records import LogFilter
 from nsfw_app.review import csv_lines
 from nsfw_app.review.exports import LOG_FORMATS, LogFormat
@@ -62,11 +63,7 @@ def export(
     if output is None:
         sys.stdout.writelines(lines)
         return
-    try:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise typer.BadParameter(f"{output} cannot be written: {error.strerror}.") from error
+    write_file(output, lines)
 
 
 def _audit_details(wanted: LogFilter) -> dict[str, object]:

@@ -1,41 +1,26 @@
 """`filter`: choose images of a scan by verdict, score, columns and reviewers' labels."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
+from nsfw_app.cli.filter_options import check_outputs, check_review, kept_actions, output_format
+from nsfw_app.cli.filter_summary import counts_sentences, queued_sentence
 from nsfw_app.cli.operator import operator
-from nsfw_app.cli.output_file import check_directory, write_file
+from nsfw_app.cli.output_file import write_new_file
 from nsfw_app.cli.progress import printable
-from nsfw_app.records import Action, Label, Policy
+from nsfw_app.records import Label, Policy
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
 
-if TYPE_CHECKING:
-    from nsfw_app.datasets.filtering import FilterCounts
-    from nsfw_app.datasets.review_batch import Queued
-
 EXIT_UNREAD = 3
-KEPT = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
-REASONS = {
-    "restricted": "restricted",
-    "settled_label": "settled by people with another label",
-    "action": "by action",
-    "max_score": "over --max-score",
-    "where": "by --where",
-    "duplicate": "duplicates",
-    "changed": "changed since the scan",
-    "unreadable": "cannot be read any more",
-    "repeated": "listed more than once",
-    "line_break": "named with a line break, which a list cannot hold",
-}
+SHARD_IMAGES = 10_000
 UNREAD = ("changed", "unreadable", "line_break")  # images to keep that the output lacks
 
 
@@ -76,8 +61,9 @@ def filter_images(
         typer.Option("--decisions", help="Labels that reviewers settled override the model's."),
     ] = False,
     shard_images: Annotated[
-        int, typer.Option(min=1, help="Most images in a shard of a WebDataset.")
-    ] = 10_000,
+        int | None,
+        typer.Option(min=1, help="Most images in a shard of a WebDataset; 10,000 by default."),
+    ] = None,
     report: Annotated[
         list[Path] | None,
         typer.Option(help="Datasheet to write, .html or .json; may be given more than once."),
@@ -90,7 +76,9 @@ def filter_images(
         bool, typer.Option("--sample", help="With --review, a random sample instead.")
     ] = False,
     batch: Annotated[str, typer.Option(help="With --review, the name of the batch.")] = "",
-    seed: Annotated[int, typer.Option(help="With --sample, of the draw.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="With --sample, of the draw; 0 by default.")
+    ] = None,
 ) -> None:
     """Choose images of a scan, without inference, as a list, rows, archives, files or links.
 
@@ -99,42 +87,37 @@ def filter_images(
     """
     from nsfw_app.datasets.conditions import Condition
     from nsfw_app.datasets.datasheet import datasheet, datasheet_page
-    from nsfw_app.datasets.filter_formats import FilterFormat, format_of
     from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
     from nsfw_app.datasets.filtering import Criteria, RowFilter
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.review_batch import Choice, ReviewBatch
     from nsfw_app.datasets.scanned_parts import ScannedParts
-    from nsfw_app.evidence.kept_rate import kept_rate
+    from nsfw_app.datasets.unsafe_rate import unsafe_rate
 
-    _check_review(review, is_written=bool(output or report), sample=sample, batch=batch)
-    is_nearest = review is not None and not sample
-    actions = _actions(_default_keep(is_nearest) if keep is None else keep)
-    if file_format not in {None, *FilterFormat}:
-        raise typer.BadParameter(f"--format is one of {', '.join(FilterFormat)}.")
-    _check_outputs(output, report or ())
+    is_written = output is not None or report is not None
+    check_review(review, is_written=is_written, is_sample=sample, batch=batch, seed=seed)
+    actions = kept_actions(keep, is_nearest=review is not None and not sample)
+    check_outputs(output, report or (), directory)
+    kind = output_format(output, file_format, shard_images)
     parts = ScannedParts(directory)
     chosen = settings.load()
     store = open_store(chosen)
     policies = open_policies(chosen, store)
-    policy = policies.of(parts.record.model.model)
-    asked_about_all = policy.overrules_allow or parts.record.policy.overrules_allow
-    policy = replace(policy, overrules_allow=asked_about_all)
-    if threshold is not None:
-        policy = Policy(threshold, threshold, threshold)
+    policy = _policy(policies.of(parts.record.model.model), parts.record.policy, threshold)
     columns = schema(tuple(parts.record.roles))
+    settled, differing = _labels(store) if decisions else ({}, frozenset())
+    draws = store.scan_draws.of(str(directory.resolve()), parts.record.model) if report else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
         max_score=max_score,
         where=None if where is None else Condition(where, columns),
         is_unique=unique or review is not None,
-        settled=_settled(store) if decisions else {},
-        restricted=store.restrictions.all(),
+        settled=settled,
+        differing=differing,
+        restricted=_restricted(store),
+        drawn=frozenset(draw.image_sha256 for draw in draws),
     )
-    kind = FilterFormat.LIST
-    if output is not None:
-        kind = FilterFormat(file_format) if file_format else format_of(output)
     if parts.record.finished_at is None:
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
     if decisions and output is not None:  # before the first row: an interrupted export counts
@@ -144,6 +127,7 @@ def filter_images(
             "settled labels of a scan",
             scan=str(directory.resolve()),
         )
+    unread = 0
     with RowFilter(criteria) as rows:
         if review is not None:
             to_review = ReviewBatch(
@@ -154,102 +138,67 @@ def filter_images(
                 limits=parts.record.limits,
             )
             queued = to_review.fill(
-                parts, rows, count=review, seed=seed, threshold=policy.threshold
+                parts, rows, count=review, seed=seed or 0, threshold=policy.threshold
             )
-            typer.echo(printable(_queued(queued, batch)), err=True)
+            unread = queued.unreadable
+            typer.echo(printable(queued_sentence(queued, batch)), err=True)
         elif output is not None and kind.has_images:
-            write_images(parts, rows, output=output, kind=kind, shard_images=shard_images)
+            write_images(
+                parts,
+                rows,
+                output=output,
+                kind=kind,
+                shard_images=shard_images or SHARD_IMAGES,
+                restricted=lambda: _restricted(store),
+            )
         else:
-            write_rows(parts, rows, output=output, kind=kind)
+            write_rows(parts, rows, output=output, kind=kind, restricted=lambda: _restricted(store))
+    for lost in parts.lost:
+        typer.echo(printable(f"{lost} Its images cannot be read."), err=True)
     if report:
         arrived = open_summaries(chosen, store, policies).population(parts.record.model)
         sheet = datasheet(
             parts.record,
             criteria,
             rows.counts,
-            rate=kept_rate(
-                arrived.estimated,
-                rows.counts.unsettled_scores,
-                provisional=arrived.is_provisional,
-            ),
+            rate=unsafe_rate(criteria, rows.counts, draws, arrived),
             where=where,
             uses_decisions=decisions,
         )
         _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
-    typer.echo(printable(_summary(rows.counts, policy)), err=True)
-    if any(drop in UNREAD for drop in rows.counts.dropped):
+    typer.echo(printable(counts_sentences(rows.counts, policy)), err=True)
+    if unread or any(number for drop, number in rows.counts.dropped.items() if drop in UNREAD):
         raise typer.Exit(EXIT_UNREAD)
 
 
-def _check_review(review: int | None, *, is_written: bool, sample: bool, batch: str) -> None:
-    """Check that options fit each other.
-
-    Raises:
-        BadParameter: They do not.
-    """
-    if review is None and (sample or batch):
-        raise typer.BadParameter("--sample and --batch belong to --review.")
-    if review is not None and (not batch or is_written):
-        raise typer.BadParameter("--review needs a --batch, and has no --output or --report.")
-
-
-def _check_outputs(output: Path | None, reports: Sequence[Path]) -> None:
-    """Check that files can be made where they are to be.
-
-    Raises:
-        BadParameter: One cannot.
-    """
-    for path in (*([output] if output else ()), *reports):
-        check_directory(path)
-    for path in reports:
-        if path.suffix.lower() not in {".html", ".json"}:
-            raise typer.BadParameter(f"--report {path}: the name ends with .html or .json.")
+def _policy(in_force: Policy, scanned: Policy, threshold: float | None) -> Policy:
+    """The policy by which images are kept; rules apply to all images where the scan asked so."""
+    if threshold is not None:
+        return Policy(threshold, threshold, threshold)
+    asked_about_all = in_force.overrules_allow or scanned.overrules_allow
+    return replace(in_force, overrules_allow=asked_about_all)
 
 
 def _write_reports(paths: Iterable[Path], *, page: str, text: str) -> None:
     for path in paths:
-        write_file(path, page if path.suffix.lower() == ".html" else text)
+        write_new_file(path, page if path.suffix.lower() == ".html" else text)
 
 
-def _queued(queued: "Queued", batch: str) -> str:
-    return (
-        f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
-        f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
-        f"{queued.unreadable:,} have changed or cannot be read."
-    )
+def _labels(store: Store) -> tuple[dict[str, Label], frozenset[str]]:
+    """The labels of images by hash, also of those that only scans have; images with several.
+
+    A label that was confirmed in Relabel comes before a settled one.
+    """
+    labels, differing = store.label_imports.unstored(), set[str]()
+    for image in store.labeled_images.all():
+        is_confirmed = image.correction is not None
+        if image.corrections_differ if is_confirmed else image.settled_differ:
+            differing.add(image.image_sha256)
+        elif label := image.correction or image.settled:
+            labels[image.image_sha256] = label
+    return labels, frozenset(differing)
 
 
-def _settled(store: Store) -> dict[str, Label]:
-    """The labels of images, by hash, also of images that only scans have."""
-    settled = {each.image_sha256: each.label for each in store.settled_labels.all()}
-    return store.label_imports.unstored() | settled
-
-
-def _default_keep(is_nearest: bool) -> str:
-    return ",".join(KEPT) if is_nearest else Action.ALLOW
-
-
-def _actions(text: str) -> frozenset[Action]:
-    names = {name.strip() for name in text.split(",")}
-    if not names <= set(KEPT):
-        raise typer.BadParameter(f"--keep '{text}': choose from {', '.join(KEPT)}, with commas.")
-    return frozenset(map(Action, names))
-
-
-def _summary(counts: "FilterCounts", policy: Policy) -> str:
-    dropped, unavailable = counts.dropped.total(), counts.unavailable.total()
-    reasons = Counter({REASONS[drop]: number for drop, number in counts.dropped.items()})
-    sentences = [
-        f"{counts.rows:,} images: {counts.kept:,} kept, {dropped:,} dropped{_listed(reasons)}, "
-        f"{unavailable:,} could not be judged{_listed(counts.unavailable)}.",
-        f"Threshold {policy.threshold:g}, review band {policy.review_from:g} to "
-        f"{policy.review_to:g}.",
-    ]
-    if counts.by_settled_label:
-        sentences.append(f"{counts.by_settled_label:,} are kept by a settled label of people.")
-    return " ".join(sentences)
-
-
-def _listed(numbers: Counter[str]) -> str:
-    parts = [f"{number:,} {name}" for name, number in numbers.most_common() if number]
-    return f" ({', '.join(parts)})" if parts else ""
+def _restricted(store: Store) -> dict[str, str | None]:
+    """The perceptual hashes of restricted images, None where there is none, by hash."""
+    return {**dict.fromkeys(store.restrictions.all()), **store.labeled_images.restricted()}

@@ -8,18 +8,25 @@ from typing import Any
 from nsfw_app import __version__
 from nsfw_app.datasets.filtering import BINS, Criteria, FilterCounts
 from nsfw_app.datasets.scan_record import ScanRecord
+from nsfw_app.datasets.unsafe_rate import RateSource, UnsafeRate
 from nsfw_app.evidence.html_page import render, score
-from nsfw_app.evidence.kept_rate import KeptRate
 from nsfw_app.records import utc
+from nsfw_app.rules.policy import rules_json
 
-ESTIMATED = (
-    "The rate is estimated from reviews of images that arrived at this installation. It assumes "
-    "that images with about the same score are unsafe as often in this data set, which nothing "
-    "here shows: people must review a sample of it to know."
-)
+ESTIMATED = {
+    RateSource.SCAN: "The rate is estimated from reviews of images that were drawn at random from "
+    "this scan, weighted by draw probability and score. It assumes that images of which reviewers "
+    "have not decided yet, and kept images that no draw was among, because files or criteria were "
+    "others then, are unsafe as often as reviewed ones with about the same score.",
+    RateSource.ARRIVALS: "The rate is estimated from reviews of images that arrived at this "
+    "installation. It assumes that images with about the same score are unsafe as often in this "
+    "data set, which nothing here shows: people must review a sample of it to know.",
+}
 NOT_ESTIMATED = (
-    "There is no evidence for this model: no image with a score like those kept was drawn for "
-    "review and settled here. How many of the kept images are unsafe is not known."
+    "How many of the kept images are unsafe is not known: there is no reviewer's decision about an "
+    "image with a score like theirs that was drawn at random, neither from this scan nor among the "
+    "images that arrived here and were judged by its model. A sample for review is drawn by filter "
+    "with --review and --sample."
 )
 LIMITS = (
     "A score says whether an image looks unsafe to one model. Unsafe images with a low score are "
@@ -36,7 +43,7 @@ def datasheet(
     criteria: Criteria,
     counts: FilterCounts,
     *,
-    rate: KeptRate | None,
+    rate: UnsafeRate | None,
     where: str | None,
     uses_decisions: bool,
 ) -> dict[str, Any]:
@@ -66,6 +73,8 @@ def datasheet(
             "threshold": policy.threshold,
             "review_from": policy.review_from,
             "review_to": policy.review_to,
+            "category_rules": rules_json(policy.category_rules),
+            "overrules_allow": policy.overrules_allow,
         },
         "criteria": {
             "keep": sorted(criteria.keep),
@@ -83,7 +92,7 @@ def datasheet(
         },
         "scores": {"all": counts.scores, "kept": counts.kept_scores},
         "unsafe_rate": None if rate is None else _rate(rate),
-        "limits": [NOT_ESTIMATED if rate is None else ESTIMATED, *LIMITS],
+        "limits": [NOT_ESTIMATED if rate is None else ESTIMATED[rate.source], *LIMITS],
     }
 
 
@@ -92,7 +101,8 @@ def datasheet_page(sheet: Mapping[str, Any]) -> str:
     return render("datasheet.html", sheet=sheet, rows=_rows, bins=_bins, lines=_lines)
 
 
-def _rate(rate: KeptRate) -> dict[str, float | int | None]:
+def _rate(found: UnsafeRate) -> dict[str, float | int | str | None]:
+    rate = found.rate
     return {
         "value": rate.rate.value,
         "lower": rate.rate.lower,
@@ -102,6 +112,8 @@ def _rate(rate: KeptRate) -> dict[str, float | int | None]:
         "images": rate.images,
         "covered": rate.covered,
         "provisional": rate.provisional,
+        "source": found.source,
+        "undecided": found.undecided,
     }
 
 
@@ -119,7 +131,7 @@ def _text(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {_text(each)}" for name, each in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
 def _bins(scores: Mapping[str, list[int]]) -> list[list[str]]:

@@ -96,6 +96,14 @@ class FileSearch:
         for path, root in links:  # grows during the loop: linked directories may contain links
             yield from self._directory(path, root, links, linked=True)
 
+    def has_searched(self, directory: Path) -> bool:
+        """Whether a directory was searched, under this name or another one."""
+        try:
+            status = directory.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) in self._searched
+
     def _directory(
         self, top: Path, root: Path, links: list[tuple[Path, Path]], *, linked: bool
     ) -> Iterator[FoundFile]:

@@ -22,13 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nsfw_app.dataset_errors import ScanFilterError
+from nsfw_app.datasets import shards
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.locations import is_url, name_of
 from nsfw_app.datasets.partial_output import partial_directory, partial_file, publish
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
-SHARD_NUMBER = re.compile(r"%0?\d*d")  # in the name of shards, as in `train-%06d.tar`
 SUFFIXES = {"jpeg": "jpg"}  # of formats whose suffix is not their name
 MAX_NAME = 100  # characters of an image's own name that its file in a directory keeps
 METADATA = "metadata.jsonl"  # of a directory, as Hugging Face's imagefolder reads it
@@ -87,22 +87,15 @@ def image_output(path: Path, kind: FilterFormat, *, shard_images: int) -> Iterat
         ScanFilterError: It exists, it cannot be written, or the name has several numbers.
     """
     if kind is FilterFormat.WEBDATASET:
-        numbers = SHARD_NUMBER.findall(path.name)
-        if len(numbers) > 1:
-            raise ScanFilterError(
-                f"The name {path.name} has {len(numbers)} numbers of shards "
-                f"({', '.join(numbers)}); the limit is one."
-            )
-        is_sharded = bool(numbers)
-        existing = sorted(path.parent.glob(SHARD_NUMBER.sub("*", path.name))) if is_sharded else []
-        for each in existing:
+        for each in shards.existing(path):
             raise _exists(each)
         with _appearing(path, is_directory=True, is_spread=True) as partial:
-            shards = _Shards(partial, path.name, shard_images if is_sharded else None)
+            is_sharded = shards.has_number(path.name)
+            archives = _Shards(partial, path.name, shard_images if is_sharded else None)
             try:
-                yield shards
+                yield archives
             finally:
-                shards.close()
+                archives.close()
         return
     with _appearing(path, is_directory=True) as partial:
         directory = _Directory(partial, kind)
@@ -175,9 +168,7 @@ class _Shards:
         self._tar.close()
 
     def _opened(self, shard: int) -> tarfile.TarFile:
-        name = self._name
-        if self._shard_images:  # any other % is a character of the name
-            name = SHARD_NUMBER.sub(lambda number: number[0] % shard, name)
+        name = shards.name(self._name, shard) if self._shard_images else self._name
         return tarfile.open(self._directory / name, "x")
 
 

@@ -1,30 +1,34 @@
 """The filtered images of a scan, written as rows or as images."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nsfw_app.concurrency import map_ordered
 from nsfw_app.dataset_errors import ScanFilterError
-from nsfw_app.datasets import files, patterns
+from nsfw_app.datasets import files, shards
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.filter_output import image_output, row_output
-from nsfw_app.datasets.filtering import Drop, RowFilter, filtered_schema
+from nsfw_app.datasets.filtering import SETTLED_LABEL, Drop, RowFilter, filtered_schema
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.datasets.locations import is_url
+from nsfw_app.datasets.output_search import OutputSearch
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.restricted_images import RestrictedImages
 from nsfw_app.datasets.scanned_parts import ScannedParts
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging import decode
 
 READS = 4  # images that are read at once
+LINE_BREAK = re.compile(r"[\r\n]")
 Item = tuple[Entry, Row]
+Restricted = Callable[[], Mapping[str, str | None]]  # see `Criteria.restricted`
 
 
 def write_rows(
@@ -33,6 +37,7 @@ def write_rows(
     *,
     output: Path | None = None,
     kind: FilterFormat = FilterFormat.LIST,
+    restricted: Restricted = dict,
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
@@ -43,29 +48,39 @@ def write_rows(
         rows: Filters and counts them.
         output: File to write; None only counts.
         kind: Its format, one without images.
+        restricted: Reads the restricted images again before the output appears.
 
     Raises:
-        ScanError: A part file cannot be read, or the output cannot be written.
+        ScanError: A part file cannot be read, the output cannot be written, or an image was
+            restricted while it was written.
     """
     if output is None:
         for table in parts.tables():
-            rows.kept(table)
+            _written(rows.kept(table)[1], rows)
         return
     _check_outside(output, parts.directory)
     with row_output(output, kind, filtered_schema(schema(tuple(parts.record.roles)))) as writer:
         for table in parts.tables():
-            kept = rows.kept(table)[1]
-            if kind is FilterFormat.LIST:
-                kept = _listable(kept, rows)
-            writer.add(kept)
+            writer.add(_written(rows.kept(table)[1], rows, is_list=kind is FilterFormat.LIST))
+        _check_restrictions(parts, rows, restricted)
 
 
-def _listable(table: pa.Table, rows: RowFilter) -> pa.Table:
-    """The rows whose names are one line; the others are counted as dropped."""
-    has_break = pc.match_substring_regex(table["uri"], "[\\r\\n]")
-    for row in table.filter(has_break).to_pylist():
-        rows.counts.drop_kept(Drop.LINE_BREAK, row)
-    return table.filter(pc.invert(has_break))
+def _written(table: pa.Table, rows: RowFilter, *, is_list: bool = False) -> pa.Table:
+    """The kept rows that an output can have, each of other bytes where one is kept of each."""
+    if not (is_list or rows.criteria.is_unique):
+        return table
+    columns = table.select(["uri", "sha256", "nsfw_score", SETTLED_LABEL]).to_pylist()
+    chosen = []
+    for row in columns:
+        drop = None
+        if is_list and LINE_BREAK.search(row["uri"]):
+            drop = Drop.LINE_BREAK
+        elif not rows.claim(row["sha256"]):
+            drop = Drop.DUPLICATE
+        if drop is not None:
+            rows.counts.drop_kept(drop, row)
+        chosen.append(drop is None)
+    return table.filter(pa.array(chosen, pa.bool_()))
 
 
 def write_images(
@@ -75,6 +90,7 @@ def write_images(
     output: Path,
     kind: FilterFormat,
     shard_images: int,
+    restricted: Restricted = dict,
 ) -> None:
     """Filter the rows of a scan, and write the images that are kept.
 
@@ -87,13 +103,15 @@ def write_images(
         output: Archive, name of shards, or directory to write.
         kind: Its format, one with images.
         shard_images: Most images in a shard.
+        restricted: Reads the restricted images again before the output appears.
 
     Raises:
-        ScanError: A part file cannot be read, or the output cannot be written.
-        SourceError: A source does not exist any more.
+        ScanError: A part file cannot be read, the output cannot be written, or an image was
+            restricted while it was written.
+        SourceError: No source exists any more, or one cannot be listed.
     """
     _check_outside(output, parts.directory)
-    _check_not_found(output, parts.sources)
+    _check_not_found(parts, output, kind)
 
     def items() -> Iterator[Item]:
         for entries, table in parts.with_entries():
@@ -107,14 +125,20 @@ def write_images(
     ):
 
         def read(item: Item) -> tuple[Item, bytes | Drop]:
-            return item, _content(*item, reader if writer.needs_bytes else None)
+            entry, row = item
+            if rows.is_claimed(row["sha256"]):
+                return item, Drop.DUPLICATE
+            return item, _content(entry, row, reader if writer.needs_bytes else None)
 
         with closing(map_ordered(read, items(), concurrency=READS)) as results:
             for (entry, row), data in results:
                 if isinstance(data, Drop):
                     rows.counts.drop_kept(data, row)
+                elif not rows.claim(row["sha256"]):  # a copy was read at the same time
+                    rows.counts.drop_kept(Drop.DUPLICATE, row)
                 elif not writer.add(row, entry, data):
                     rows.counts.drop_kept(Drop.REPEATED, row)
+        _check_restrictions(parts, rows, restricted)
 
 
 def _content(entry: Entry, row: Row, reader: Reader | None) -> bytes | Drop:
@@ -130,8 +154,29 @@ def _content(entry: Entry, row: Row, reader: Reader | None) -> bytes | Drop:
     return data if is_same else Drop.CHANGED
 
 
+def _check_restrictions(parts: ScannedParts, rows: RowFilter, restricted: Restricted) -> None:
+    """Check that nothing is kept that was restricted since `rows` were made.
+
+    Where an image was, the rows are filtered once more: they take minutes, images hours.
+
+    Raises:
+        ScanFilterError: It is, or a near duplicate of it.
+    """
+    criteria = rows.criteria
+    while new := {k: v for k, v in restricted().items() if k not in criteria.restricted}:
+        barred = RestrictedImages(new)
+        with RowFilter(criteria) as again:
+            if any(barred.among(again.kept(table)[1]) for table in parts.tables()):
+                raise ScanFilterError(
+                    "An image that is kept, or a near duplicate of one, was marked as showing a "
+                    "minor while the output was written. Run the command again; nothing was "
+                    "written."
+                )
+        criteria = replace(criteria, restricted={**criteria.restricted, **new})
+
+
 def _check_outside(output: Path, directory: Path) -> None:
-    """Check that an output is not in the directory of the scan or of a source.
+    """Check that an output is not in the directory of the scan.
 
     Raises:
         ScanFilterError: It is.
@@ -140,15 +185,16 @@ def _check_outside(output: Path, directory: Path) -> None:
         raise ScanFilterError(f"{output} lies in {directory}. Choose another --output.")
 
 
-def _check_not_found(output: Path, sources: Iterable[str]) -> None:
+def _check_not_found(parts: ScannedParts, output: Path, kind: FilterFormat) -> None:
     """Check that the next scan of the sources does not find what is written.
 
     Raises:
         ScanFilterError: It does.
     """
-    for source in sources:
-        if patterns.is_pattern(source):
-            if patterns.may_find(source, str(output.resolve())):
-                raise ScanFilterError(f"{source} finds {output}. Choose another --output.")
-        elif leads_to_directory(Path(source)):
-            _check_outside(output, Path(source))
+    is_directory = kind is not FilterFormat.WEBDATASET
+    names = [output.name] if is_directory else shards.first_names(output.name)
+    search = OutputSearch(output, names=names, is_directory=is_directory, excluded=parts.directory)
+    if source := search.finding(parts.sources):
+        raise ScanFilterError(
+            f"{output} lies where the next scan of {source} finds it. Choose another --output."
+        )

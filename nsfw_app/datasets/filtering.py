@@ -2,7 +2,10 @@
 
 - Label and action are computed again from the score, under the policy that is given.
 - People's settled labels take the place of score and verdict, where they are given.
-- An image without a prediction is never kept, and neither is a restricted one.
+- An image without a prediction is never kept, and neither is a restricted one, nor a near duplicate
+  of one.
+- Of the same bytes one is kept when it has been written, so that a copy that cannot be written
+  costs no other one: see `RowFilter.claim`.
 """
 
 from collections import Counter
@@ -15,6 +18,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from nsfw_app.datasets.conditions import Condition
+from nsfw_app.datasets.restricted_images import RestrictedImages
 from nsfw_app.imaging.file_decoder import ENDS_EARLY
 from nsfw_app.models.categories import BY_CARD
 from nsfw_app.records import Action, Category, Label, Policy, Verdict, WarningCode
@@ -29,7 +33,8 @@ ACTIONS = {Label.NORMAL: Action.ALLOW, Label.NSFW: Action.BLOCK}  # of a settled
 class Drop(StrEnum):
     """Why an image with a prediction is not kept; the first reason in this order counts."""
 
-    RESTRICTED = "restricted"
+    RESTRICTED = "restricted"  # or a near duplicate of a restricted image
+    DIFFERING = "differing"  # people's labels of its predictions differ
     SETTLED_LABEL = "settled_label"  # people's label has an action that is not kept
     ACTION = "action"
     MAX_SCORE = "max_score"
@@ -51,8 +56,10 @@ class Criteria:
         max_score: Highest nsfw score that is kept; None for no limit.
         where: Condition that a row must satisfy; it sees label and action under `policy`.
         is_unique: Whether of images with the same bytes one is kept.
-        settled: Labels that people settled on, by SHA-256.
-        restricted: SHA-256 of images that are never kept.
+        settled: Labels that people confirmed or settled on, by SHA-256.
+        differing: SHA-256 of images with several such labels.
+        restricted: Images that are never kept: perceptual hashes, None where unknown, by SHA-256.
+        drawn: SHA-256 of images of which is counted how many rows their score keeps.
     """
 
     policy: Policy
@@ -61,7 +68,9 @@ class Criteria:
     where: Condition | None = None
     is_unique: bool = False
     settled: Mapping[str, Label] = field(default_factory=dict)
-    restricted: frozenset[str] = frozenset()
+    differing: frozenset[str] = frozenset()
+    restricted: Mapping[str, str | None] = field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -77,6 +86,7 @@ class FilterCounts:
         scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
         kept_scores: Those kept, in the same ranges.
         unsettled_scores: Those kept for their score, without a settled label.
+        drawn: Of `Criteria.drawn`, those that are kept, or would be without a settled label.
     """
 
     rows: int = 0
@@ -87,6 +97,7 @@ class FilterCounts:
     scores: list[int] = field(default_factory=lambda: [0] * BINS)
     kept_scores: list[int] = field(default_factory=lambda: [0] * BINS)
     unsettled_scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    drawn: Counter[str] = field(default_factory=Counter)
 
     def keep(self, score: float, settled: Label | None, *, count: int = 1) -> None:
         """Count an image as kept; with a count of -1 as not kept."""
@@ -101,6 +112,8 @@ class FilterCounts:
         """Count an image as dropped that was counted as kept; `row` is that of the image."""
         self.keep(row["nsfw_score"], row[SETTLED_LABEL], count=-1)
         self.dropped[drop] += 1
+        if row["sha256"] in self.drawn:
+            self.drawn[row["sha256"]] -= 1
 
 
 class RowFilter:
@@ -112,8 +125,9 @@ class RowFilter:
 
     def __init__(self, criteria: Criteria) -> None:
         self.counts = FilterCounts()
-        self._criteria = criteria
-        self._seen = DuplicateIndex()
+        self.criteria = criteria
+        self._restricted = RestrictedImages(criteria.restricted)
+        self._claimed = DuplicateIndex()
 
     def __enter__(self) -> Self:
         return self
@@ -124,16 +138,17 @@ class RowFilter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._seen.__exit__(kind, error, traceback)
+        self._claimed.__exit__(kind, error, traceback)
 
     def kept(self, table: pa.Table) -> tuple[list[int], pa.Table]:
         """The numbers of the rows that are kept, and these rows with the verdict in force.
 
+        Rows of the same bytes are all among them; `claim` chooses one.
+
         Raises:
             ScanFilterError: Values of the condition cannot be compared.
-            StorageError: The disk of temporary files is full.
         """
-        criteria, counts = self._criteria, self.counts
+        criteria, counts = self.criteria, self.counts
         hashes: list[str] = table["sha256"].to_pylist()
         scores: list[float | None] = table["nsfw_score"].to_pylist()
         errors: list[str | None] = table["error_kind"].to_pylist()
@@ -154,8 +169,8 @@ class RowFilter:
         judged = self._judged(table, verdicts, settled)
         matching = range(len(table)) if criteria.where is None else criteria.where.numbers(judged)
         matches = frozenset(matching)
+        restricted = self._restricted.among(table)
         numbers: list[int] = []
-        new: set[str] = set()
         for number, (sha256, score, verdict, label) in enumerate(
             zip(hashes, scores, verdicts, settled, strict=True)
         ):
@@ -164,25 +179,49 @@ class RowFilter:
                 counts.unavailable[errors[number] or "unavailable"] += 1
                 continue
             counts.scores[_bin(score)] += 1
-            drop = self._drop(sha256, score, verdict, label)
+            if number in restricted:
+                drop: Drop | None = Drop.RESTRICTED
+            elif sha256 in criteria.differing:
+                drop = Drop.DIFFERING
+            else:
+                drop = self._drop(score, verdict, label)
             if drop is None and number not in matches:
                 drop = Drop.WHERE
-            if drop is None and criteria.is_unique:
-                if sha256 in new or self._seen.find(sha256):
-                    drop = Drop.DUPLICATE
-                new.add(sha256)
+            if (
+                sha256 in criteria.drawn
+                and number in matches
+                and number not in restricted
+                and self._drop(score, verdict, None) is None
+            ):
+                counts.drawn[sha256] += 1
             if drop is not None:
                 counts.dropped[drop] += 1
                 continue
             counts.keep(score, label)
             numbers.append(number)
-        self._seen.add((sha256, 0, 0) for sha256 in new)
         return numbers, judged.take(pa.array(numbers, pa.int64()))
+
+    def is_claimed(self, sha256: str) -> bool:
+        """Whether other images with these bytes are duplicates, because one has been claimed."""
+        return self.criteria.is_unique and self._claimed.find(sha256) is not None
+
+    def claim(self, sha256: str) -> bool:
+        """Whether an image that can be written is to be: False where it is a duplicate.
+
+        Raises:
+            StorageError: The disk of temporary files is full.
+        """
+        if not self.criteria.is_unique:
+            return True
+        if self.is_claimed(sha256):
+            return False
+        self._claimed.add([(sha256, 0, 0)])
+        return True
 
     def _categories(self, table: pa.Table) -> list[dict[Category, float]]:
         """The categories of each row; an earlier version wrote none of the first model's labels."""
         found = [categories_of(values) for values in table["categories"].to_pylist()]
-        if not self._criteria.policy.category_rules:
+        if not self.criteria.policy.category_rules:
             return found
         models, probabilities = table["model"].to_pylist(), table["probabilities"].to_pylist()
         return [
@@ -190,13 +229,9 @@ class RowFilter:
             for categories, model, labels in zip(found, models, probabilities, strict=True)
         ]
 
-    def _drop(
-        self, sha256: str, score: float, verdict: Verdict, settled: Label | None
-    ) -> Drop | None:
+    def _drop(self, score: float, verdict: Verdict, settled: Label | None) -> Drop | None:
         """Why an image is dropped for its label or score; None where it is not."""
-        criteria = self._criteria
-        if sha256 in criteria.restricted:
-            return Drop.RESTRICTED
+        criteria = self.criteria
         if settled is not None:
             return None if ACTIONS[settled] in criteria.keep else Drop.SETTLED_LABEL
         if verdict.action not in criteria.keep:
@@ -209,7 +244,7 @@ class RowFilter:
         self, table: pa.Table, verdicts: Sequence[Verdict], settled: Sequence[Label | None]
     ) -> pa.Table:
         """The rows with verdicts, policy and settled labels."""
-        policy, count = self._criteria.policy, len(table)
+        policy, count = self.criteria.policy, len(table)
         columns: dict[str, Sequence[Any]] = {
             "label": [verdict.label for verdict in verdicts],
             "action": [verdict.action for verdict in verdicts],

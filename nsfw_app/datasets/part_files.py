@@ -247,4 +247,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _unreadable(path: Path) -> ScanError:
-    return ScanError(f"{path} is damaged. Scan again with --verify: it is replaced.")
+    return ScanError(
+        f"{path} cannot be read or is damaged. Scan again with --verify: it is replaced."
+    )

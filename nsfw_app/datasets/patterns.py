@@ -70,28 +70,11 @@ def base_of(pattern: str) -> str:
     return re.split(r"[*?\[{]", pattern, maxsplit=1)[0].rpartition("/")[0]
 
 
-def may_find(pattern: str, output: str) -> bool:
-    """Whether a pattern finds files that are written to an output, or two levels below it.
-
-    Args:
-        pattern: Absolute, as a source is; one of URLs finds no local file.
-        output: Absolute path of a file or directory that need not exist.
-    """
-    for each in () if is_url(pattern) else without_braces(pattern):
-        first = WILDCARDS.search(each)
-        base = each[: first.start()].rpartition("/")[0] if first else each
-        if output != base and not output.startswith(f"{base}/"):
-            continue
-        wanted = each[len(base) :].strip("/").split("/") if first else []
-        if ANY_DEPTH in wanted:
-            return True
-        # Images in a directory lie in subdirectories; the names of both are not known yet.
-        inside = [*filter(None, output[len(base) :].split("/")), ""]
-        is_deep_enough = len(wanted) <= len(inside) + 1
-        pairs = zip(inside[:-1], wanted, strict=False)
-        if is_deep_enough and all(fnmatch.fnmatchcase(name, part) for name, part in pairs):
-            return True
-    return False
+def matches_name(location: str, pattern: str) -> bool:
+    """Whether the last part of a location matches; hidden ones do only by a dot."""
+    name = name_of(location)
+    is_hidden = name.startswith(".") and not pattern.startswith(".")
+    return not is_hidden and fnmatch.fnmatchcase(name, pattern)
 
 
 def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[str]:
@@ -101,7 +84,7 @@ def _below(base: str, patterns: list[str], left_out: LeftOutFiles) -> Iterator[s
         yield from _at_any_depth(base, rest or ["*"], left_out)
         return
     for location, is_directory in _children(base, left_out):
-        if not _matches_name(location, pattern):
+        if not matches_name(location, pattern):
             continue
         if rest:
             yield from _below(location, rest, left_out) if is_directory else ()
@@ -135,20 +118,13 @@ def _in_tree(
     yield from _below(directory, patterns, left_out)
     for location, is_directory in _children(directory, left_out):
         # A directory that matches has been found, with all that is in it.
-        is_found = len(patterns) == 1 and _matches_name(location, patterns[0])
+        is_found = len(patterns) == 1 and matches_name(location, patterns[0])
         if not is_directory or is_found or name_of(location).startswith("."):
             continue
         if not is_url(location) and os.path.islink(location):  # noqa: PTH114
             links.append(location)
         else:
             yield from _in_tree(location, patterns, left_out, searched, links)
-
-
-def _matches_name(location: str, pattern: str) -> bool:
-    """Whether the last part of a location matches; hidden ones do only by a dot."""
-    name = name_of(location)
-    is_hidden = name.startswith(".") and not pattern.startswith(".")
-    return not is_hidden and fnmatch.fnmatchcase(name, pattern)
 
 
 def _wanted(location: str, left_out: LeftOutFiles) -> Iterator[str]:

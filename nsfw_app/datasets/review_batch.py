@@ -8,15 +8,14 @@
 
 import hashlib
 import heapq
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.datasets.filtering import RowFilter, is_incomplete
+from nsfw_app.datasets.filtering import Drop, RowFilter
+from nsfw_app.datasets.judged_rows import identity_of, judged_image
 from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
@@ -25,25 +24,15 @@ from nsfw_app.errors import ImageError
 from nsfw_app.imaging import decode
 from nsfw_app.imaging import previews as renderings
 from nsfw_app.imaging.decode import Limits
-from nsfw_app.imaging.image_warnings import without_background
-from nsfw_app.records import (
-    Background,
-    Detail,
-    ImageInfo,
-    ImageWarning,
-    JudgedImage,
-    ModelIdentity,
-    Prediction,
-    Retain,
-    Upload,
-    WarningCode,
-)
+from nsfw_app.records import JudgedImage, ModelIdentity, Retain, Upload
 from nsfw_app.review.previews import describe, rendered_frame
 from nsfw_app.rules.queue import Admission, QueueReason
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.scan_draws import SOURCE
 
-SOURCE = "scan"  # of the uploads
+NEXT = 10_000  # most images that are chosen at once after some could not be read
+Copy = tuple[str, str]  # URI and hash of an image
 
 
 class Choice(StrEnum):
@@ -65,6 +54,7 @@ class Queued:
     - `candidates` is from how many they were chosen.
     - `known` wait or are settled already: images that a draw has again, and those that the choice
       of the nearest leaves out.
+    - `unreadable` is how many files were tried that changed or cannot be read.
     """
 
     candidates: int
@@ -112,50 +102,63 @@ class ReviewBatch:
 
         Raises:
             ScanError: A part file cannot be read.
+            SourceError: No source exists any more, or one cannot be listed.
             StorageError: An image cannot be stored; those before it are.
 
-        The nearest are chosen among images that neither wait nor are settled, so that each batch
-        has new ones. A draw is among all, so that its probability and its repetition hold.
-
-        The audit records who queued how many images of which scan, and why.
+        - The nearest are chosen among images that neither wait nor are settled, so that each batch
+          has new ones. Where some cannot be read, the next ones take their places.
+        - A draw is among all, so that its probability and its repetition hold. An image that cannot
+          be read is replaced by a copy with the same bytes only.
+        - The audit records who queued how many images of which scan, and why.
         """
         is_nearest = self._choice is Choice.NEAREST
-        known = self._known(parts.record.model) if is_nearest else frozenset[str]()
-        heap: list[tuple[float, str, Entry, Row]] = []
-        candidates = left_out = 0
-        for entries, table in parts.with_entries():
-            numbers, kept = rows.kept(table)
-            for number, row in zip(numbers, kept.to_pylist(), strict=True):
-                if row["sha256"] in known:
-                    left_out += 1
-                    continue
-                candidates += 1
-                # The heap has the largest number first to go: the lowest ranks stay.
-                rank = self.rank(row, seed=seed, threshold=threshold)
-                item = (-rank, row["sha256"], entries[number], row)
-                if len(heap) < count:
-                    heapq.heappush(heap, item)
-                else:
-                    heapq.heappushpop(heap, item)
+        known = set(self._known(parts.record.model)) if is_nearest else set[str]()
+        tried: set[Copy] = set()  # that cannot be read
+
+        def rank(row: Row) -> float:
+            return self.rank(row, seed=seed, threshold=threshold)
+
+        found = _choose(parts, rows, size=count, rank=rank, known=known, tried=tried)
+        candidates, entered, queued = found.candidates, found.known, 0
         probability = min(1.0, count / candidates) if candidates else 0.0
         admission = Admission(self._choice.reason, probability, is_chosen=is_nearest)
-        chosen = [
-            (entry, judged_image(row))
-            for _, _, entry, row in sorted(heap, key=lambda item: (-item[0], item[1]))
-        ]
-        new = [(entry, image) for entry, image in chosen if not self._has_entered(image)]
-        # Before the first image: an interrupted batch is in the audit, too.
-        self._store.audit.add(
-            self._owner,
-            AuditAction.QUEUE,
-            self._name,
-            images=len(new),
-            reason=self._choice.reason,
-            scan=str(parts.directory.resolve()),
-        )
+        wanted = None if is_nearest else {row["sha256"] for _, row in found.images}
         with Reader(self._limits) as reader:
-            queued = sum(self._add(entry, image, reader, admission) for entry, image in new)
-        return Queued(candidates, queued, left_out + len(chosen) - len(new), len(new) - queued)
+            while found.images:
+                new = [(e, row) for e, row in found.images if not self._has_entered(row)]
+                entered += len(found.images) - len(new)
+                missing = count - queued
+                # Before the first image: an interrupted batch is in the audit, too.
+                self._store.audit.add(
+                    self._owner,
+                    AuditAction.QUEUE,
+                    self._name,
+                    images=min(missing, len(new)),
+                    reason=self._choice.reason,
+                    scan=str(parts.directory.resolve()),
+                )
+                known.update(row["sha256"] for _, row in found.images)
+                for entry, row in new:
+                    if queued == count:
+                        break
+                    if self._add(entry, judged_image(row), reader, admission):
+                        queued += 1
+                    else:
+                        known.discard(row["sha256"])  # a copy may be readable
+                        tried.add(_copy(row))
+                if queued == count or not tried:
+                    break
+                with RowFilter(rows.criteria) as again:
+                    found = _choose(
+                        parts,
+                        again,
+                        size=max(count - queued, NEXT),
+                        rank=rank,
+                        known=known,
+                        tried=tried,
+                        wanted=wanted,
+                    )
+        return Queued(candidates, queued, entered, len(tried))
 
     def rank(self, row: Row, *, seed: int, threshold: float) -> float:
         """Images of the lowest ranks are chosen."""
@@ -170,9 +173,9 @@ class ReviewBatch:
         unstored = self._store.label_imports.unstored()
         return self._store.queue.entered(model).union(settled, unstored)
 
-    def _has_entered(self, image: JudgedImage) -> bool:
-        """Whether it is in the queue, or was settled there."""
-        stored = self._store.catalog.find(image.info.sha256, image.prediction.identity)
+    def _has_entered(self, row: Row) -> bool:
+        """Whether an image is in the queue, or was settled there."""
+        stored = self._store.catalog.find(row["sha256"], identity_of(row))
         return stored is not None and self._store.queue.has_entered(stored.prediction_id)
 
     def _add(self, entry: Entry, image: JudgedImage, reader: Reader, admission: Admission) -> bool:
@@ -202,40 +205,59 @@ class ReviewBatch:
         return True
 
 
-def judged_image(row: Mapping[str, Any]) -> JudgedImage:
-    """The image and the prediction of a row that has one, as they were scanned.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Chosen images, the lowest rank first; from how many, and how many known ones are left out."""
 
-    A row names the background of the prediction only where the image shows something else on
-    another one; else white is taken.
+    images: Sequence[tuple[Entry, Row]]
+    candidates: int
+    known: int
+
+
+def _choose(
+    parts: ScannedParts,
+    rows: RowFilter,
+    *,
+    size: int,
+    rank: Callable[[Row], float],
+    known: Collection[str],
+    tried: Collection[Copy],
+    wanted: Collection[str] | None = None,
+) -> _Found:
+    """Choose the kept images of the lowest ranks, one of those with the same bytes.
+
+    Args:
+        parts: Of the scan.
+        rows: Filters and counts the rows.
+        size: Most images to choose.
+        rank: Of a row.
+        known: Hashes that are left out, and counted.
+        tried: Copies that are left out.
+        wanted: Hashes that may be chosen; None for all.
     """
-    background, warnings = Background.WHITE, []
-    for each in row["warnings"] or ():
-        warning = ImageWarning(WarningCode(each["code"]), each["message"])
-        if warning.code is WarningCode.TRANSPARENCY:
-            warning, background = without_background(warning)
-        if warning.code is not WarningCode.EXTENSION:
-            warnings.append(warning)
-    info = ImageInfo(
-        sha256=row["sha256"],
-        format=row["format"],
-        width=row["width"],
-        height=row["height"],
-        size_bytes=row["size_bytes"],
-        frames=row["frames"],
-        warnings=tuple(warnings),
-        incomplete=is_incomplete(row["warnings"]),
-    )
-    identity = ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"])
-    prediction = Prediction(
-        row["sha256"], identity, row["probabilities"], row["nsfw_score"], row["frame"], background
-    )
-    return JudgedImage(info, prediction, detail=_detail(row))
+    heap: list[tuple[float, str, Entry, Row]] = []
+    candidates = left_out = 0
+    for entries, table in parts.with_entries():
+        numbers, kept = rows.kept(table)
+        for number, row in zip(numbers, kept.to_pylist(), strict=True):
+            sha256 = row["sha256"]
+            if _copy(row) in tried or (wanted is not None and sha256 not in wanted):
+                continue
+            if not rows.claim(sha256):
+                rows.counts.drop_kept(Drop.DUPLICATE, row)
+            elif sha256 in known:
+                left_out += 1
+            else:
+                candidates += 1
+                # The heap has the largest number first to go: the lowest ranks stay.
+                item = (-rank(row), sha256, entries[number], row)
+                if len(heap) < size:
+                    heapq.heappush(heap, item)
+                else:
+                    heapq.heappushpop(heap, item)
+    in_order = sorted(heap, key=lambda item: (-item[0], item[1]))
+    return _Found([(entry, row) for _, _, entry, row in in_order], candidates, left_out)
 
 
-def _detail(row: Mapping[str, Any]) -> Detail | None:
-    """What the detail model computed; None where it was not asked, or failed."""
-    if not row.get("detail_probabilities"):
-        return None
-    names = ("model", "revision", "weights_sha256", "backend")
-    identity = ModelIdentity(*(row[f"detail_{name}"] for name in names))
-    return Detail(identity.model, identity, json.loads(row["detail_probabilities"]))
+def _copy(row: Row) -> Copy:
+    return row["uri"], row["sha256"]

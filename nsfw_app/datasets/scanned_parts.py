@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import named_members
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_table import text
@@ -27,6 +28,7 @@ class ScannedParts:
     def __init__(self, directory: Path) -> None:
         self.record = ScanRecord.read(directory)
         self.directory = directory
+        self.lost: list[str] = []  # sentences about sources that do not exist any more
         self._files = PartFiles(directory, tuple(self.record.roles))
 
     @property
@@ -48,13 +50,14 @@ class ScannedParts:
 
         The sources are listed again. Entries of parts that are no longer listed, because one of
         their files changed, are made of their rows: the members of an archive that was searched
-        can then not be read, those that a list names are looked up.
+        can then not be read, those that a list names are looked up. So are those of parts whose
+        source does not exist any more, which `lost` then names.
 
         Raises:
             ScanError: A part file cannot be read.
-            SourceError: A source does not exist any more.
+            SourceError: No source exists any more, or one cannot be listed.
         """
-        units = find_units(self.sources, left_out=LeftOutFiles(), excluded=self.directory)
+        units = find_units(self._found_sources(), left_out=LeftOutFiles(), excluded=self.directory)
         seen: set[str] = set()
         for unit in units:
             for part in parts_of(unit):
@@ -80,3 +83,17 @@ class ScannedParts:
                 found = {text(entry.uri): entry for entry in named_members.found(entries)}
                 entries = [found.get(entry.uri, entry) for entry in entries]
             yield entries, table
+
+    def _found_sources(self) -> list[str]:
+        """The sources that exist."""
+        found, self.lost = [], []
+        for source in self.sources:
+            try:
+                find_units([source], left_out=LeftOutFiles())
+            except SourceError as error:
+                self.lost.append(str(error))
+            else:
+                found.append(source)
+        if not found:
+            raise SourceError(f"{' '.join(self.lost)} Make the sources of the scan available.")
+        return found

@@ -1,8 +1,12 @@
 """`filter` as a command: criteria, people's labels, messages and exit codes."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app import settings
@@ -10,14 +14,16 @@ from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.datasets import filtering
 from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.imaging import decode
-from nsfw_app.records import Label, Policy, Reason
+from nsfw_app.records import Action, Category, CategoryRule, Label, Policy, Reason
+from nsfw_app.rules.decisions import DecisionRules
 from nsfw_app.rules.queue import Admission
 from nsfw_app.store import Store
 from tests.support.arrivals import arrive, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.labeled_store import pattern
 from tests.support.sample_records import answer, person
-from tests.support.scans import scan
+from tests.support.scans import scan, scan_all
 
 __all__ = ["run"]  # a fixture
 
@@ -56,6 +62,14 @@ def reviewed(store: Store, red: int, *labels: Label) -> str:
     for number, label in enumerate(labels):
         decide(store, sha256, label, f"reviewer {number}", identity=identity)
     return sha256
+
+
+def mark(store: Store, sha256: str) -> None:
+    """Mark an image as minor present."""
+    made = answer("n", Label.NORMAL, image_sha256=sha256, reasons=(Reason.MINOR_PRESENT,))
+    model = FakeClassifier.identity
+    made = replace(made, model=model.model, revision=model.revision, backend=model.backend)
+    store.log.add(made, person("ann", owner="local"))
 
 
 def test_it_counts_without_an_output(run: Run, scanned: Path) -> None:
@@ -103,23 +117,40 @@ def test_the_policy_is_the_one_in_force(
     assert kept(tmp_path / "kept.txt") == {"000", "copy"}
 
 
+@pytest.mark.parametrize("asked_about_all", [False, True])
 def test_rules_overrule_the_score_as_in_the_scan(
-    run: Run, scanned: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, scanned: Path, store: Store, tmp_path: Path, *, asked_about_all: bool
 ) -> None:
-    """The scan asked the detail model about all images, also where the shell's settings do not."""
-    applied: list[Policy] = []
-    original = filtering.RowFilter.__init__
+    """Of an allowed image, where the scan asked the detail model about all of them.
 
-    def opened(rows: filtering.RowFilter, criteria: filtering.Criteria) -> None:
-        applied.append(criteria.policy)
-        original(rows, criteria)
-
-    monkeypatch.setattr(filtering.RowFilter, "__init__", opened)
-    run("filter", scanned)
+    Also where the shell's settings do not.
+    """
+    judged = {"000.png": 0.9, "025.png": 0.1, "100.png": 0.9}
+    for path in (scanned / "images").iterdir():
+        table = pq.read_table(path)
+        columns = [
+            {category: judged.get(Path(uri).name) for category in Category}
+            for uri in table["uri"].to_pylist()
+        ]
+        number = table.schema.get_field_index("categories")
+        values = pa.array(columns, table.schema.field(number).type)
+        pq.write_table(table.set_column(number, table.schema.field(number), values), path)
     record = ScanRecord.read(scanned)
-    replace(record, policy=replace(record.policy, overrules_allow=True)).write(scanned)
-    run("filter", scanned)
-    assert [policy.overrules_allow for policy in applied] == [False, True]
+    policy = replace(record.policy, overrules_allow=asked_about_all)
+    replace(record, policy=policy).write(scanned)
+    rules = (CategoryRule(Category.GORE_OR_VIOLENCE, 0.5, Action.BLOCK),)
+    policy = Policy(0.5, 0.2, 0.8, category_rules=rules)
+    open_policies(settings.load(), store).save("fake", policy, author="ann", reason="Rules.")
+    run("filter", scanned, "--output", tmp_path / "kept.txt")
+    assert kept(tmp_path / "kept.txt") == {
+        "copy",
+        "025",
+        "050",
+        *(() if asked_about_all else ("000",)),
+    }
+    run("filter", scanned, "--keep", "review", "--output", tmp_path / "review.txt")
+    assert "100" not in kept(tmp_path / "review.txt")
+    assert "125" in kept(tmp_path / "review.txt")
 
 
 def test_copies_are_left_out(run: Run, scanned: Path) -> None:
@@ -147,13 +178,79 @@ def test_restricted_images_are_left_out(
 ) -> None:
     """An image marked minor present is never kept, even where people settled normal."""
     sha256 = reviewed(store, 25)
-    made = answer("n", Label.NORMAL, image_sha256=sha256, reasons=(Reason.MINOR_PRESENT,))
-    model = FakeClassifier.identity
-    made = replace(made, model=model.model, revision=model.revision, backend=model.backend)
-    store.log.add(made, person("ann", owner="local"))
+    mark(store, sha256)
     ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
     assert "025" not in kept(tmp_path / "kept.txt")
     assert "1 restricted" in ended.err
+
+
+@pytest.mark.parametrize("name", ["kept.txt", "kept.tar"])
+def test_an_image_is_restricted_while_the_output_is_written(
+    run: Run,
+    scanned: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Nothing is written, and the next run leaves the image out."""
+    sha256 = reviewed(store, 25)
+    marked = filtering.RowFilter.kept
+
+    def kept_and_marked(rows: filtering.RowFilter, table: pa.Table) -> Any:
+        found = marked(rows, table)
+        if not store.restrictions.all():
+            mark(store, sha256)
+        return found
+
+    monkeypatch.setattr(filtering.RowFilter, "kept", kept_and_marked)
+    ended = run("filter", scanned, "--output", tmp_path / name)
+    assert ended.code == 1
+    assert "marked as showing a minor while the output was written" in ended.err
+    assert not (tmp_path / name).exists()
+    ended = run("filter", scanned, "--output", tmp_path / name)
+    assert ended.code == 0
+    assert "1 restricted" in ended.err
+
+
+def test_near_duplicates_of_restricted_images_are_left_out(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """A marked image is known by its perceptual hash, too."""
+    shutil.rmtree(tmp_path / "source")
+    (tmp_path / "source").mkdir()
+    dark = pattern(3).point(lambda level: level // 10)
+    for side in (64, 120):
+        dark.resize((side, side)).save(tmp_path / "source" / f"{side}.png")
+    scan(tmp_path / "source", tmp_path / "new")
+    ended = run("filter", tmp_path / "new", "--review", "1", "--batch", "b")
+    assert "1 images are in the review queue" in ended.err
+    (waiting,) = store.queue.entered(FakeClassifier.identity)
+    mark(store, waiting)
+    ended = run("filter", tmp_path / "new", "--output", tmp_path / "kept", "--format", "copy")
+    assert "2 restricted, or near duplicates of restricted images" in ended.err
+    assert list((tmp_path / "kept").glob("*/*")) == []
+
+
+def test_confirmed_labels_come_before_settled_ones(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """As in a training set; an image whose confirmed labels differ between models is left out."""
+    store.training._rules = DecisionRules(frozenset())
+    other = replace(FakeClassifier.identity, model="other")
+    sha256 = reviewed(store, 200, Label.NORMAL, Label.NORMAL)
+    differing = reviewed(store, 225, Label.NORMAL, Label.NORMAL)
+    arrive(store, 0.9, Admission(None, 0.0), identity=other, sha256=differing)
+    for name in ("ann", "bob"):
+        decide(store, differing, Label.NORMAL, name, identity=other)
+    corrected = {(sha256, "fake"): Label.NSFW, (differing, "fake"): Label.NSFW}
+    for found in store.training.misclassifications(limit=9):
+        label = corrected.get((found.image_sha256, found.model), Label.NORMAL)
+        store.training.decide(found.prediction_id, label, reviewer="ann", seen=True)
+    ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
+    assert kept(tmp_path / "kept.txt") == {"000", "copy", "025", "050"}
+    assert "1 settled by people with another label" in ended.err
+    assert "1 with labels of people that differ" in ended.err
 
 
 def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:
@@ -163,6 +260,23 @@ def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: 
     assert ended.code == 3
     assert "3 kept, 8 dropped (7 by action, 1 cannot be read any more)" in ended.err
     assert len(list((tmp_path / "kept").glob("*/*.png"))) == 3
+
+
+def test_a_source_that_does_not_exist_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:
+    """Images of the others are copied; without any source it is an error that says what to do."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "010.png").write_bytes(image_bytes(10))
+    scan_all([tmp_path / "source", second], tmp_path / "both")
+    shutil.rmtree(second)
+    ended = run("filter", tmp_path / "both", "--output", tmp_path / "kept", "--format", "copy")
+    assert ended.code == 3
+    assert f"{second} does not exist. Its images cannot be read." in ended.err
+    assert "4 kept, 8 dropped (7 by action, 1 cannot be read any more)" in ended.err
+    shutil.rmtree(tmp_path / "source")
+    ended = run("filter", tmp_path / "both", "--output", tmp_path / "kept.tar")
+    assert ended.code == 1
+    assert "Make the sources of the scan available." in ended.err
 
 
 def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
@@ -180,6 +294,11 @@ def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:
         (("--threshold", "1.5"), 2, "less than or equal to 1"),
         (("--where", "wide > 5"), 1, "there is no column 'wide'"),
         (("--output", "kept"), 1, "does not say a format"),
+        (("--format", "copy"), 2, "--format belongs to --output"),
+        (("--seed", "5"), 2, "--seed belongs to --sample"),
+        (("--shard-images", "2"), 2, "--shard-images belongs to"),
+        (("--output", "one.tar", "--shard-images", "2"), 2, "--shard-images belongs to"),
+        (("--output", "a-%d.txt", "--shard-images", "2"), 2, "--shard-images belongs to"),
         (("--output", "missing/kept.txt"), 2, "missing is not a directory"),
     ],
 )

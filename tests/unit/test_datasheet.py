@@ -12,8 +12,8 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.datasets.filtering import BINS
 from nsfw_app.evidence.kept_rate import kept_rate
-from nsfw_app.records import ModelIdentity
-from tests.support.arrivals import add_reviewed
+from nsfw_app.records import Action, Category, CategoryRule, Label, ModelIdentity, Policy
+from tests.support.arrivals import add_reviewed, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
 from tests.support.scans import scan
@@ -55,6 +55,8 @@ def sheet(run: Run, scanned: Path, tmp_path: Path) -> Sheet:
 
     def sheet(*options: str | Path) -> dict[str, Any]:
         files = tmp_path / "sheet.json", tmp_path / "sheet.html"
+        for file in files:
+            file.unlink(missing_ok=True)
         ended = run("filter", scanned, "--report", files[0], "--report", files[1], *options)
         assert ended.code in {0, 3}
         found: dict[str, Any] = json.loads(files[0].read_text())
@@ -106,9 +108,9 @@ def test_without_evidence_no_rate_is_claimed(sheet: Sheet, tmp_path: Path) -> No
         prepare()
         found = sheet()
         assert found["unsafe_rate"] is None
-        assert "There is no evidence for this model" in found["limits"][0]
+        assert "How many of the kept images are unsafe is not known" in found["limits"][0]
         page = (tmp_path / "sheet.html").read_text()
-        assert "There is no evidence for this model" in page
+        assert "How many of the kept images are unsafe is not known" in page
         assert "Estimated share" not in page
 
 
@@ -126,8 +128,71 @@ def test_the_rate_is_that_of_the_evidence(sheet: Sheet, tmp_path: Path) -> None:
     assert found["unsafe_rate"]["lower"] < found["unsafe_rate"]["value"]
     assert found["unsafe_rate"]["value"] < found["unsafe_rate"]["upper"]
     assert found["unsafe_rate"]["reviews"] == expected.rate.reviews > 10
-    assert "It assumes" in found["limits"][0]
+    assert found["unsafe_rate"]["source"] == "arrivals"
+    assert "images that arrived" in found["limits"][0]
     assert "Estimated share" in (tmp_path / "sheet.html").read_text()
+
+
+def test_the_rate_is_that_of_a_sample_of_the_scan(
+    run: Run, sheet: Sheet, scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn images come before arrivals, settled or provisional; those without decisions do not."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit,disagreement")
+    review(FakeClassifier.identity)
+    ended = run(
+        "filter", scanned, "--review", "5", "--sample", "--keep", "allow,review", "--batch", "s"
+    )
+    assert "5 images are in the review queue" in ended.err
+    store = open_store(settings.load())
+    draws = store.scan_draws.of(str(scanned.resolve()), FakeClassifier.identity)
+    assert {each.probability for each in draws} == {5 / 9}
+    assert sheet("--keep", "allow,review")["unsafe_rate"]["source"] == "arrivals"
+    in_order = sorted(draws, key=lambda each: each.nsfw_score)
+    decide(store, in_order[0].image_sha256, Label.NORMAL, identity=FakeClassifier.identity)
+    decide(store, in_order[1].image_sha256, Label.NSFW, identity=FakeClassifier.identity)
+    found = sheet("--keep", "allow,review")
+    assert found["unsafe_rate"]["source"] == "scan"
+    assert found["unsafe_rate"]["reviews"] == 2
+    assert found["unsafe_rate"]["provisional"] == 1
+    assert found["unsafe_rate"]["undecided"] == 3
+    assert found["unsafe_rate"]["value"] == 0.5
+    assert "drawn at random from this scan" in found["limits"][0]
+    assert "3 images that were drawn have no decision yet" in (tmp_path / "sheet.html").read_text()
+    settled = sheet("--keep", "allow,review", "--decisions")
+    assert settled["counts"]["kept_by_settled_label"] == 1
+    assert settled["unsafe_rate"]["reviews"] > 0
+
+
+def test_a_sample_of_another_scan_does_not_count(
+    run: Run, sheet: Sheet, scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing of this one; neither does a batch that two scans have, or a chosen one."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit,disagreement")
+    scan(tmp_path / "<b>source", tmp_path / "other")
+    store = open_store(settings.load())
+    identity = FakeClassifier.identity
+    run("filter", tmp_path / "other", "--review", "2", "--sample", "--batch", "s")
+    run("filter", scanned, "--review", "2", "--keep", "block", "--batch", "near")
+    for directory, count in (("other", 2), ("scanned", 0)):
+        assert len(store.scan_draws.of(str(tmp_path / directory), identity)) == count
+    run("filter", scanned, "--review", "3", "--sample", "--keep", "review", "--batch", "s")
+    for directory in ("other", "scanned"):
+        assert store.scan_draws.of(str(tmp_path / directory), identity) == []
+
+
+def test_the_policy_has_its_rules(sheet: Sheet, tmp_path: Path) -> None:
+    """Images that a rule drops are counted as dropped by action: the sheet says which rules."""
+    store = open_store(settings.load())
+    rules = (CategoryRule(Category.NUDITY, 0.4, Action.BLOCK),)
+    policies = open_policies(settings.load(), store)
+    policies.save("fake", Policy(0.5, 0.2, 0.8, category_rules=rules), author="a", reason="r")
+    found = sheet()
+    assert found["policy"]["category_rules"] == [
+        {"category": "nudity", "threshold": 0.4, "action": "block"}
+    ]
+    page = (tmp_path / "sheet.html").read_text()
+    assert "category: nudity, threshold: 0.4, action: block" in page
+    assert found["policy"]["overrules_allow"] is False
 
 
 def test_the_page_stands_alone(sheet: Sheet, tmp_path: Path) -> None:
@@ -148,3 +213,29 @@ def test_the_name_of_a_report_says_its_format(run: Run, scanned: Path, tmp_path:
     )
     assert ended.code == 2
     assert not (tmp_path / "kept.txt").exists()
+
+
+def test_a_report_replaces_nothing(
+    run: Run, scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there, the scan, and the output are safe, before anything is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "folder.json").mkdir()
+    before = (scanned / "scan.json").read_bytes()
+    for report, words in (
+        ("mine.json", "exists and is not overwritten"),
+        ("folder.json", "exists and is not overwritten"),
+        ("scanned/scan.json", "exists and is not overwritten"),
+        ("scanned/sheet.json", "lies in"),
+        ("./kept.json", "is also the name of another output"),
+    ):
+        options = ("--output", "kept.json", "--format", "jsonl", "--report", report)
+        ended = run("filter", scanned, *options)
+        assert ended.code == 2
+        assert words in " ".join(ended.err.replace("│", " ").split())
+        assert not (tmp_path / "kept.json").exists()
+    ended = run("filter", scanned, "--report", "a.json", "--report", "a.json")
+    assert "is also the name of another output" in " ".join(ended.err.replace("│", " ").split())
+    assert (scanned / "scan.json").read_bytes() == before
+    assert (tmp_path / "mine.json").read_text() == "mine"

@@ -13,9 +13,9 @@ from nsfw_app.dataset_errors import ScanDiffers
 from nsfw_app.datasets.conditions import Condition
 from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
 from nsfw_app.datasets.image_table import ADDED, schema
+from nsfw_app.datasets.judged_rows import judged_image
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.part_files import read_table
-from nsfw_app.datasets.review_batch import judged_image
 from nsfw_app.datasets.scan import Redo, Scanner
 from nsfw_app.datasets.scan_directory import ScanDirectory
 from nsfw_app.datasets.scan_record import ScanDetail, ScanRecord

@@ -1,16 +1,19 @@
 """What `filter` writes: formats, names, sources that changed, and nothing half-written."""
 
+import io
 import json
 import os
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from nsfw_app.dataset_errors import ScanError, ScanFilterError
 from nsfw_app.datasets import units
@@ -21,10 +24,12 @@ from nsfw_app.datasets.scan import Scanner
 from nsfw_app.datasets.scan_directory import ScanDirectory, source_name
 from nsfw_app.datasets.scanned_parts import ScannedParts
 from nsfw_app.datasets.units import find_units
+from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import LIMITS, image_bytes
 from tests.support.scans import POLICY, CountingClassifier, change, record, scan
 
+DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
 
 Write = Callable[..., FilterCounts]
@@ -137,6 +142,41 @@ def test_a_webdataset(source: Path, write: Write, tmp_path: Path) -> None:
         assert members[f"{number:09}.png"] == Path(row["uri"]).read_bytes()
 
 
+def test_a_webdataset_of_several_formats_is_read_with_named_features(tmp_path: Path) -> None:
+    """As the docs say: without them datasets takes formats and columns from the first images."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(8):
+        image = Image.open(io.BytesIO(image_bytes(number))).convert("RGB")
+        image.save(source / f"{number}.{'jpg' if number in (1, 6) else 'png'}")
+    (source / "7.png").rename(source / "7.gif")  # its row has a warning
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(
+            ScannedParts(tmp_path / "scanned"),
+            rows,
+            output=tmp_path / "train-%06d.tar",
+            kind=FilterFormat.WEBDATASET,
+            shard_images=5,
+        )
+    files = str(tmp_path / "train-*.tar")
+    with pytest.raises(ValueError, match="same types"):
+        datasets.load_dataset("webdataset", data_files=files, cache_dir=str(tmp_path / "one"))
+    (snippet,) = (
+        part for part in DOCS.read_text().split("```") if 'load_dataset("webdataset"' in part
+    )
+    code = snippet.removeprefix("python\n").replace('"train-*.tar"', "files, cache_dir=cache")
+    names: dict[str, Any] = {"files": files, "cache": str(tmp_path / "two")}
+    exec(code, names)  # it is the docs'
+    loaded = names["filtered"]
+    assert [row["json"]["format"] for row in loaded] == [
+        "JPEG" if number in (1, 6) else "PNG" for number in range(8)
+    ]
+    assert [row["jpg"] is not None for row in loaded] == [number in (1, 6) for number in range(8)]
+    assert all((row["jpg"] or row["png"]).size == (40, 30) for row in loaded)
+    assert [len(row["json"]["warnings"]) for row in loaded] == [0] * 7 + [1]
+
+
 def test_shards(write: Write, tmp_path: Path) -> None:
     """A name with a number is that of shards; keys go on across them."""
     write(tmp_path / "kept-%04d.tar", FilterFormat.WEBDATASET, shard_images=2)
@@ -154,6 +194,10 @@ def test_names_of_shards_have_one_number(write: Write, tmp_path: Path) -> None:
         write(tmp_path / "a%06d-%d.tar", FilterFormat.WEBDATASET)
     write(tmp_path / "50%-%02d.tar", FilterFormat.WEBDATASET)
     assert (tmp_path / "50%-00.tar").exists()
+    (tmp_path / "k[1]-01.tar").write_text("mine")
+    with pytest.raises(ScanFilterError, match=r"k\[1\]-01\.tar exists"):
+        write(tmp_path / "k[1]-%02d.tar", FilterFormat.WEBDATASET, shard_images=2)
+    assert [path.name for path in tmp_path.glob("k*")] == ["k[1]-01.tar"]
 
 
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
@@ -283,7 +327,7 @@ def test_outputs_stay_out_of_the_scan_and_of_sources(
     for place in (scanned / "images" / "part-x.parquet", scanned / "kept.txt"):
         with pytest.raises(ScanFilterError, match="lies in"):
             write(place, FilterFormat.PARQUET)
-    with pytest.raises(ScanFilterError, match="lies in"):
+    with pytest.raises(ScanFilterError, match=r"next scan of .*source finds it"):
         write(source / "kept", FilterFormat.COPY)
 
 
@@ -294,8 +338,13 @@ def test_images_are_not_written_where_patterns_find_them(tmp_path: Path) -> None
     (source / "1.png").write_bytes(image_bytes(1))
     scan(Path(f"{tmp_path}/source/**/*.png"), tmp_path / "scan")
     parts = ScannedParts(tmp_path / "scan")
-    with RowFilter(Criteria(policy=POLICY)) as kept, pytest.raises(ScanFilterError, match="finds"):
-        write_images(parts, kept, output=source / "kept", kind=FilterFormat.COPY, shard_images=10)
+    (tmp_path / "link").symlink_to(source)
+    for output in (source / "kept", tmp_path / "link" / "kept"):
+        with (
+            RowFilter(Criteria(policy=POLICY)) as kept,
+            pytest.raises(ScanFilterError, match="finds"),
+        ):
+            write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
     with RowFilter(Criteria(policy=POLICY)) as kept:
         output = tmp_path / "kept"
         write_images(parts, kept, output=output, kind=FilterFormat.COPY, shard_images=10)
@@ -359,6 +408,86 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
     assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
     assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+@pytest.mark.parametrize(("red", "is_kept"), [(20, True), (200, False)])
+def test_nothing_appears_that_was_restricted_since(
+    scanned: Path, tmp_path: Path, kind: FilterFormat, red: int, is_kept: bool
+) -> None:
+    """Restrictions are read again at the end; one of an image that is not kept changes nothing."""
+    parts, new = ScannedParts(scanned), {sha256(image_bytes(red)): None}
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        if kind.has_images:
+            write = partial(write_images, shard_images=1, restricted=lambda: new)
+        else:
+            write = partial(write_rows, restricted=lambda: new)
+        if is_kept:
+            with pytest.raises(ScanFilterError, match=r"nothing was written\.$"):
+                write(parts, rows, output=tmp_path / "kept", kind=kind)
+        else:
+            write(parts, rows, output=tmp_path / "kept", kind=kind)
+    assert (tmp_path / "kept").exists() is not is_kept
+    assert_nothing_left(tmp_path)
+
+
+def test_a_restriction_during_the_last_check_counts(scanned: Path, tmp_path: Path) -> None:
+    """The check is repeated until there is no new one."""
+    marks = [{"f" * 64: None}, {"f" * 64: None, sha256(image_bytes(20)): None}]
+    with (
+        RowFilter(Criteria(policy=POLICY)) as rows,
+        pytest.raises(ScanFilterError, match="marked as showing a minor"),
+    ):
+        write_rows(
+            ScannedParts(scanned),
+            rows,
+            output=tmp_path / "kept.txt",
+            restricted=lambda: marks.pop(0),
+        )
+
+
+@pytest.mark.parametrize(
+    "kind", [FilterFormat.COPY, FilterFormat.SYMLINK, FilterFormat.WEBDATASET, FilterFormat.LIST]
+)
+def test_a_copy_is_written_where_another_cannot_be(
+    source: Path, tmp_path: Path, kind: FilterFormat
+) -> None:
+    """Of the images with the same bytes one is kept: the first that can be written."""
+    for name in ("a\nb.png", "zz.png"):
+        (source / name).write_bytes(image_bytes(20))
+    scan(source, tmp_path / "scanned")
+    if kind is not FilterFormat.LIST:
+        for name in ("020.png", "a\nb.png"):
+            change(source / name, image_bytes(1))
+    else:
+        (source / "020.png").unlink()
+        scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY, is_unique=True)) as rows:
+        parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+        if kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=output, kind=kind)
+    lost = Drop.LINE_BREAK if kind is FilterFormat.LIST else Drop.CHANGED
+    assert rows.counts.kept == len(ALLOWED)
+    assert rows.counts.dropped[lost] == (1 if kind is FilterFormat.LIST else 2)
+    assert Drop.DUPLICATE not in rows.counts.dropped
+
+
+@pytest.mark.parametrize("kind", FilterFormat)
+def test_duplicates_are_written_once(source: Path, tmp_path: Path, kind: FilterFormat) -> None:
+    """Also those that are read at the same time."""
+    for number in range(5):
+        (source / f"0201{number}.png").write_bytes(image_bytes(20))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY, is_unique=True)) as rows:
+        parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+        if kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=output, kind=kind)
+    assert rows.counts.kept == len(ALLOWED)
+    assert rows.counts.dropped[Drop.DUPLICATE] == 5
 
 
 def test_formats_have_names() -> None:

@@ -10,8 +10,10 @@ from nsfw_app.datasets.conditions import Condition
 from nsfw_app.datasets.filtering import Criteria, Drop, RowFilter
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.imaging.file_decoder import ENDS_EARLY
+from nsfw_app.imaging.previews import perceptual_hash
 from nsfw_app.records import Action, Label, Policy
 from nsfw_app.rules.policy import judge
+from tests.support.labeled_store import pattern
 
 COLUMNS = schema(["normal", "nsfw"])
 POLICY = Policy(0.5, 0.2, 0.8)
@@ -38,7 +40,11 @@ def run(rows: Sequence[dict[str, Any]], *more: Sequence[dict[str, Any]], **chang
         for part in (rows, *more):
             numbers, table = found.kept(pa.Table.from_pylist(part, COLUMNS))
             assert [part[number]["uri"] for number in numbers] == table["uri"].to_pylist()
-            kept += table.to_pylist()
+            for each in table.to_pylist():
+                if found.claim(each["sha256"]):
+                    kept.append(each)
+                else:
+                    found.counts.drop_kept(Drop.DUPLICATE, each)
     assert found.counts.kept == len(kept)
     assert found.counts.rows == (
         len(kept) + found.counts.dropped.total() + found.counts.unavailable.total()
@@ -115,11 +121,29 @@ def test_restricted_images_are_never_kept() -> None:
     """With any score, and with a settled label of normal, too."""
     kept, counts = run(
         [row(1, 0.0), row(2, 0.0)],
-        restricted=frozenset({f"{1:064x}"}),
+        restricted={f"{1:064x}": None},
         settled={f"{1:064x}": Label.NORMAL},
     )
     assert names(kept) == ["2"]
     assert counts.dropped == {Drop.RESTRICTED: 1}
+
+
+def test_near_duplicates_of_restricted_images_are_never_kept() -> None:
+    """By the rule of duplicates; other images are kept, also those without a hash."""
+    images = [pattern(3), pattern(3).resize((120, 120)), pattern(4)]
+    hashes = [perceptual_hash(image) for image in images]
+    assert hashes[0] != hashes[1]
+    rows = [row(i, 0.0, perceptual_hash=each) for i, each in enumerate([*hashes, None])]
+    kept, counts = run(rows, restricted={"f" * 64: hashes[0], "e" * 64: None})
+    assert names(kept) == ["2", "3"]
+    assert counts.dropped == {Drop.RESTRICTED: 2}
+
+
+def test_images_with_several_labels_are_not_kept() -> None:
+    """What people say of them is not known, so that no score allows them."""
+    kept, counts = run([row(1, 0.0), row(2, 0.0)], differing=frozenset({f"{1:064x}"}))
+    assert names(kept) == ["2"]
+    assert counts.dropped == {Drop.DIFFERING: 1}
 
 
 def test_one_of_the_images_with_the_same_bytes_is_kept() -> None:

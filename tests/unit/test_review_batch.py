@@ -1,5 +1,6 @@
 """Images of a scan in the review queue: which, with what, and outside the estimates."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from PIL import Image, ImageDraw
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.operator import operator
-from nsfw_app.datasets.review_batch import Choice, ReviewBatch, judged_image
+from nsfw_app.datasets import review_batch
+from nsfw_app.datasets.judged_rows import judged_image
+from nsfw_app.datasets.review_batch import Choice, ReviewBatch
 from nsfw_app.imaging import decode
 from nsfw_app.records import Background, Label
 from nsfw_app.review.unstored import review
@@ -192,16 +195,64 @@ def test_estimates_do_not_have_them(
     assert sample_of(store) == 0
 
 
-def test_changed_and_missing_files_are_counted(
+def test_the_next_images_take_the_places_of_those_that_cannot_be_read(
     run: Run, source: Path, scanned: Path, store: Store
 ) -> None:
-    """No other image is shown under the score of the one that was scanned."""
+    """No other image is shown under the score of the one that was scanned; the rest is counted."""
     change(source / "120.png", image_bytes(1))
     (source / "140.png").unlink()
     ended = run("filter", scanned, "--review", "4", "--batch", "first")
-    assert "2 images are in the review queue" in ended.err
+    assert ended.code == 3
+    assert "4 images are in the review queue as batch first, chosen from 25; 0 wait" in ended.err
     assert "2 have changed or cannot be read" in ended.err
-    assert not set(entries(store)) & {"120", "140"}
+    assert set(entries(store)) - {"copy", "130"} == {"100", "110", "150"}
+
+
+def test_a_batch_of_images_of_which_none_can_be_read(
+    run: Run, source: Path, scanned: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is tried once, in several passes, and the command ends."""
+    monkeypatch.setattr(review_batch, "NEXT", 7)
+    for path in source.glob("*.png"):
+        change(path, image_bytes(255))
+    ended = run("filter", scanned, "--review", "4", "--batch", "first")
+    assert ended.code == 3
+    assert "0 images are in the review queue as batch first, chosen from 25" in ended.err
+    assert "26 have changed or cannot be read" in ended.err
+    assert entries(store) == {}
+
+
+@pytest.mark.parametrize("options", [(), ("--sample",)])
+def test_a_copy_takes_the_place_of_an_image_that_cannot_be_read(
+    run: Run, source: Path, tmp_path: Path, store: Store, options: tuple[str, ...]
+) -> None:
+    """Whichever of them is listed first; 230 has none."""
+    for name in ("0.png", "z.png"):
+        (source / name).write_bytes(image_bytes(240))
+    scan(source, tmp_path / "scanned")
+    for name in ("0.png", "240.png", "230.png"):
+        change(source / name, image_bytes(1))
+    batch = ("--review", "9", "--batch", "first", "--keep", "block")
+    ended = run("filter", tmp_path / "scanned", *batch, *options)
+    assert ended.code == 3
+    assert "3 images are in the review queue as batch first, chosen from 4; 0 wait" in ended.err
+    assert re.search("[123] have changed or cannot be read", ended.err)
+    assert set(entries(store)) == {"210", "220", "z"}
+
+
+def test_images_of_a_draw_are_not_replaced(
+    run: Run, source: Path, scanned: Path, store: Store
+) -> None:
+    """Others would not have the probability of the draw."""
+    drawn = {f"{red:03}" for red in range(0, 60, 10)}
+    run("filter", scanned, "--review", "3", "--sample", "--batch", "s")
+    left = sorted(drawn - set(entries(store)))
+    change(source / f"{left[0]}.png", image_bytes(255))
+    ended = run("filter", scanned, "--review", "6", "--sample", "--batch", "t")
+    assert ended.code == 3
+    assert "2 images are in the review queue as batch t, chosen from 6; 3 wait" in ended.err
+    assert "1 have changed or cannot be read" in ended.err
+    assert set(entries(store)) == drawn - {left[0]}
 
 
 @pytest.mark.parametrize(

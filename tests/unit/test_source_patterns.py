@@ -128,25 +128,3 @@ def test_circular_links_below_a_pattern(tmp_path: Path) -> None:
     left_out = LeftOutFiles()
     assert list(patterns.matches(f"{tmp_path}/**/*.jpg", left_out)) == [str(inner / "1.jpg")]
     assert left_out.counts == {LeftOut.REPEATED: 3}
-
-
-@pytest.mark.parametrize(
-    ("pattern", "output", "finds"),
-    [
-        ("/d/*.jpg", "/d/kept", False),
-        ("/d/*/*.jpg", "/d/kept", True),
-        ("/d/*/*/*.jpg", "/d/kept", True),
-        ("/d/a*/*/*.jpg", "/d/kept", False),
-        ("/d/*", "/d/kept", True),
-        ("/d/*", "/e/kept", False),
-        ("/d/**/*.jpg", "/d/a/b/c", True),
-        ("/d/**/*.jpg", "/da/b", False),
-        ("/d/{a,b}", "/d/b/kept", True),
-        ("/d/{a,b}", "/d/c", False),
-        ("/d/{0..9}.tar", "/d/kept.tar", False),
-        ("s3://d/**", "/d/kept", False),
-    ],
-)
-def test_whether_a_pattern_finds_an_output(pattern: str, output: str, *, finds: bool) -> None:
-    """A directory that matches is searched with all below; too much is refused, not too little."""
-    assert patterns.may_find(pattern, output) is finds

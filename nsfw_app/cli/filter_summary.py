@@ -1,0 +1,54 @@
+"""What `filter` says about its images on standard error."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from nsfw_app.records import Policy
+
+if TYPE_CHECKING:
+    from nsfw_app.datasets.filtering import FilterCounts
+    from nsfw_app.datasets.review_batch import Queued
+
+
+REASONS = {
+    "restricted": "restricted, or near duplicates of restricted images",
+    "differing": "with labels of people that differ",
+    "settled_label": "settled by people with another label",
+    "action": "by action",
+    "max_score": "over --max-score",
+    "where": "by --where",
+    "duplicate": "duplicates",
+    "changed": "changed since the scan",
+    "unreadable": "cannot be read any more",
+    "repeated": "listed more than once",
+    "line_break": "named with a line break, which a list cannot hold",
+}
+
+
+def queued_sentence(queued: "Queued", batch: str) -> str:
+    """What became of the images that were chosen for review."""
+    return (
+        f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
+        f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
+        f"{queued.unreadable:,} have changed or cannot be read."
+    )
+
+
+def counts_sentences(counts: "FilterCounts", policy: Policy) -> str:
+    """What became of all images, by reason, and under which policy."""
+    dropped, unavailable = counts.dropped.total(), counts.unavailable.total()
+    reasons = Counter({REASONS[drop]: number for drop, number in counts.dropped.items()})
+    sentences = [
+        f"{counts.rows:,} images: {counts.kept:,} kept, {dropped:,} dropped{_listed(reasons)}, "
+        f"{unavailable:,} could not be judged{_listed(counts.unavailable)}.",
+        f"Threshold {policy.threshold:g}, review band {policy.review_from:g} to "
+        f"{policy.review_to:g}.",
+    ]
+    if counts.by_settled_label:
+        sentences.append(f"{counts.by_settled_label:,} are kept by a settled label of people.")
+    return " ".join(sentences)
+
+
+def _listed(numbers: Counter[str]) -> str:
+    parts = [f"{number:,} {name}" for name, number in numbers.most_common() if number]
+    return f" ({', '.join(parts)})" if parts else ""

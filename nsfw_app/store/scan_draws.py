@@ -1,0 +1,92 @@
+"""Images that were drawn at random from a scan for review, with draw probabilities and labels.
+
+- They did not arrive: the estimates about images that arrive have none of them.
+- A batch belongs to the scan that the audit names. One that images of several scans were put into
+  belongs to none.
+- Labels are settled, or provisional, as those of arrivals.
+"""
+
+from dataclasses import dataclass
+
+from nsfw_app.records import Label, ModelIdentity
+from nsfw_app.store.arrivals import LABEL, PROVISIONAL
+from nsfw_app.store.audit import AuditAction
+from nsfw_app.store.connections import Connections
+
+SOURCE = "scan"  # of the uploads
+DRAWS = f"""
+with batches as (
+  select subject from audit where action = '{AuditAction.QUEUE}' group by subject
+  having min(json_extract(details, '$.scan')) = :scan
+    and max(json_extract(details, '$.scan')) = :scan
+),
+drawn as (
+  select distinct p.id, p.image_sha256, p.nsfw_score
+  from uploads u join predictions p on p.image_sha256 = u.image_sha256
+  where u.source = '{SOURCE}' and u.batch_id in (select subject from batches)
+    and p.model = :model and p.revision = :revision and p.weights_sha256 = :weights_sha256
+    and p.backend = :backend
+    and not exists (select 1 from arrivals a where a.prediction_id = p.id and a.drawn)
+),
+l as materialized (
+  select d.id as prediction_id, d.image_sha256, d.nsfw_score, q.draw_probability, o.model_label,
+    {LABEL} as label
+  from drawn d join queue q on q.id = (
+      select max(id) from queue where prediction_id = d.id and draw_probability > 0
+    )
+    left join outcomes o on o.prediction_id = d.id
+)
+select l.image_sha256, l.nsfw_score, l.draw_probability, l.label, {PROVISIONAL} as provisional
+from l order by l.image_sha256
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanDraw:
+    """An image that was drawn.
+
+    - `probability` is that of the draw, in (0, 1].
+    - `label` is None where no reviewer has said nsfw or normal; `provisional` is whether it is not
+      settled yet.
+    """
+
+    image_sha256: str
+    nsfw_score: float
+    probability: float
+    label: Label | None
+    provisional: bool
+
+
+class ScanDraws:
+    """Reads what was drawn from scans."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def of(self, scan: str, model: ModelIdentity) -> list[ScanDraw]:
+        """The images that were drawn from a scan, in order of hash.
+
+        Args:
+            scan: Its directory, as the audit has it.
+            model: Of the scan.
+        """
+        values = {
+            "scan": scan,
+            "model": model.model,
+            "revision": model.revision,
+            "weights_sha256": model.weights_sha256,
+            "backend": model.backend,
+        }
+        found = []
+        for row in self._connections.db.execute(DRAWS, values):
+            label = row["label"] or row["provisional"]
+            found.append(
+                ScanDraw(
+                    row["image_sha256"],
+                    row["nsfw_score"],
+                    row["draw_probability"],
+                    Label(label) if label else None,
+                    row["label"] is None and label is not None,
+                )
+            )
+        return found
