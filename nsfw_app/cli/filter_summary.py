@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 REASONS = {
     "restricted": "restricted, or near duplicates of restricted images",
-    "differing": "with labels of people that differ",
-    "settled_label": "settled by people with another label",
+    "differing": "with human labels that differ",
+    "settled_label": "with a human label that is not kept",
     "action": "by action",
     "max_score": "over --max-score",
     "where": "by --where",
@@ -45,7 +45,7 @@ def counts_sentences(counts: "FilterCounts", policy: Policy) -> str:
         f"{policy.review_to:g}.",
     ]
     if counts.by_settled_label:
-        sentences.append(f"{counts.by_settled_label:,} are kept by a settled label of people.")
+        sentences.append(f"{counts.by_settled_label:,} are kept by a human label.")
     return " ".join(sentences)
 
 

@@ -11,7 +11,7 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.operator import operator
 from nsfw_app.datasets.foreign_labels import read_labels
-from nsfw_app.datasets.label_import import Effect, NameMatch, Unused, effect_of, match
+from nsfw_app.datasets.label_import import ImportEffect, NameMatch, Unused, effect_of, match
 from nsfw_app.datasets.training_set import LabelSource
 
 NAME = re.compile(r"\w[\w.@-]{0,47}")
@@ -69,7 +69,7 @@ def import_labels(
     typer.echo(_sentences(effect_of(matched.labels, store)))
 
 
-def _sentences(effect: Effect) -> str:
+def _sentences(effect: ImportEffect) -> str:
     sentences = [
         f"{effect.counted:,} of their images have an imported label now, in filters, evaluations "
         "and training sets of settled labels."

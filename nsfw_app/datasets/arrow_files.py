@@ -17,7 +17,7 @@ from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_columns import (
     DAMAGED,
-    Value,
+    ImageCell,
     byte_columns,
     members,
     no_image_column,
@@ -91,7 +91,7 @@ class ArrowCursor:
         with self._lock:
             start, batch = self._batch(int(text))
             cell = batch.column(column or self._columns[0])[int(text) - start]
-        return Value.of(cell, self._limits).content(self._location, member, self._limits)
+        return ImageCell.of(cell, self._limits).content(self._location, member, self._limits)
 
     def close(self) -> None:
         """Close the file."""

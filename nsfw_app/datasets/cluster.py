@@ -25,7 +25,7 @@ from nsfw_app.dataset_errors import ClusterError, NodeDiffers, NotShared
 from nsfw_app.datasets import output_file
 from nsfw_app.datasets.cluster_nodes import Slot, cpus_asked_for, differences_of, slots_of
 from nsfw_app.datasets.cluster_scan import TICK_S, ClusterScanner, Event, UnitEnded, WorkerLost
-from nsfw_app.datasets.cluster_worker import Failure, FailureKind, Job, ScanWorker, WorkerModel
+from nsfw_app.datasets.cluster_worker import Failure, FailureKind, ScanJob, ScanWorker, WorkerModel
 from nsfw_app.datasets.entries import Entry, Unit
 from nsfw_app.datasets.scan import Redo
 from nsfw_app.datasets.scan_directory import ScanDirectory
@@ -101,7 +101,7 @@ class RayCluster:
         self._events: list[Event] = []
         self._is_starting = True  # nodes that cannot scan end the command, not only the worker
         self._reference: WorkerModel | None = None
-        self._job: Job | None = None
+        self._job: ScanJob | None = None
         self._marker: Path | None = None
         self._looked_at = -NODES_S
         self._problem = ""
@@ -164,7 +164,7 @@ class RayCluster:
         token, record = uuid.uuid4().hex, directory.record
         self._marker = directory.path.absolute() / f"{output_file.PARTIAL}{token}"
         output_file.write(self._marker, token.encode())
-        self._job = Job(
+        self._job = ScanJob(
             output=directory.path.absolute(),
             marker=self._marker.name,
             token=token,
@@ -421,7 +421,7 @@ def _check_address(address: str) -> None:
     """Check that something listens at an address; Ray itself would try for minutes.
 
     Raises:
-        ClusterError: Nothing does, or it is no address.
+        ClusterError: Nothing does, or it is not an address.
     """
     if address in {LOCAL, AUTO}:
         return

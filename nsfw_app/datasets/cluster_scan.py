@@ -178,12 +178,12 @@ class ClusterScanner:
                 continue
             seen.add(part.key)
             if not unit.is_container and self._output.complete(part) is None:
-                holders = earlier.holders(part, seen)
+                replaced = earlier.with_same_images(part, seen)
                 if Redo.LOST not in self._redo:
-                    earlier.check(part, holders)
-                if rows := earlier.rows(part, holders):
+                    earlier.check(part, replaced)
+                if rows := earlier.rows(part, replaced):
                     self._output.write_unfinished(part.key, rows)
-                earlier.drop(part, holders)
+                earlier.drop(part, replaced)
             yield unit
 
     def _assign(self, assignments: Assignments) -> None:

@@ -81,7 +81,7 @@ class WorkerModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ScanJob:
     """What workers need to know of a scan.
 
     Attributes:
@@ -130,7 +130,7 @@ class ScanWorker:
         self._threads = threads
         self._classifier: Classifier | None = None
         self._detail: DetailModel | None = None
-        self._job: Job | None = None
+        self._job: ScanJob | None = None
         self._unfinished: Sequence[Path] = ()
         self._earlier: EarlierParts | None = None
         self._running: dict[int, Scanner] = {}
@@ -157,7 +157,7 @@ class ScanWorker:
             detail,
         )
 
-    def begin(self, job: Job) -> Failure | None:
+    def begin(self, job: ScanJob) -> Failure | None:
         """Check that output and sources can be reached from here, and be ready for units."""
         try:
             _check_output(job)
@@ -226,7 +226,7 @@ class ScanWorker:
         return [output.unfinished_path(Part.of(unit.entries).key)]
 
 
-def _check_output(job: Job) -> None:
+def _check_output(job: ScanJob) -> None:
     """Check that the output is that of the command, and can be written.
 
     Raises:

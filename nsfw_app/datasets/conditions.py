@@ -41,7 +41,7 @@ class Condition:
         schema: The columns that there are.
 
     Raises:
-        ScanFilterError: The text is no condition on these columns.
+        ScanFilterError: The text is not a condition on these columns.
     """
 
     def __init__(self, text: str, schema: pa.Schema) -> None:
@@ -169,4 +169,4 @@ class Condition:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and isinstance(value, int | float) and abs(value) < MAX_NUMBER:
             return -value if is_negative else value
-        raise self._error(f"'{ast.unparse(node)}' is no column, number or text")
+        raise self._error(f"'{ast.unparse(node)}' is not a column, number or text")

@@ -10,7 +10,7 @@ from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import ARCHIVES, CHAIN, name_of, scheme
 
 
-class Kind(StrEnum):
+class ContainerKind(StrEnum):
     """What a container is."""
 
     ZIP = "zip"
@@ -21,28 +21,30 @@ class Kind(StrEnum):
 
 
 SUFFIXES = {
-    ".zip": Kind.ZIP,
-    ".tar": Kind.TAR,
-    ".tar.gz": Kind.TAR,
-    ".tgz": Kind.TAR,
-    ".tar.bz2": Kind.TAR,
-    ".tbz2": Kind.TAR,
-    ".tar.xz": Kind.TAR,
-    ".txz": Kind.TAR,
-    ".tar.zst": Kind.TAR,
-    ".parquet": Kind.PARQUET,
-    ".arrow": Kind.ARROW,
-    ".csv": Kind.PATHS,
-    ".jsonl": Kind.PATHS,
-    ".ndjson": Kind.PATHS,
+    ".zip": ContainerKind.ZIP,
+    ".tar": ContainerKind.TAR,
+    ".tar.gz": ContainerKind.TAR,
+    ".tgz": ContainerKind.TAR,
+    ".tar.bz2": ContainerKind.TAR,
+    ".tbz2": ContainerKind.TAR,
+    ".tar.xz": ContainerKind.TAR,
+    ".txz": ContainerKind.TAR,
+    ".tar.zst": ContainerKind.TAR,
+    ".parquet": ContainerKind.PARQUET,
+    ".arrow": ContainerKind.ARROW,
+    ".csv": ContainerKind.PATHS,
+    ".jsonl": ContainerKind.PATHS,
+    ".ndjson": ContainerKind.PATHS,
 }
 # Found in directories: a table of paths there usually describes the images next to it.
-IN_DIRECTORIES = frozenset({Kind.ZIP, Kind.TAR, Kind.PARQUET, Kind.ARROW})
+IN_DIRECTORIES = frozenset(
+    {ContainerKind.ZIP, ContainerKind.TAR, ContainerKind.PARQUET, ContainerKind.ARROW}
+)
 ROW = re.compile(r"\d+(\..+)?")  # its number, and the column where there are several
 CACHE = re.compile(r"cache-[^/]*\.arrow")  # what `datasets` computed from a table next to it
 
 
-def kind_of(location: str) -> Kind | None:
+def kind_of(location: str) -> ContainerKind | None:
     """The kind of a container by its name; None for other files."""
     suffixes = PurePosixPath(name_of(location).lower()).suffixes
     for count in (2, 1):
@@ -56,7 +58,10 @@ def is_member(location: str) -> bool:
     if scheme(location) in ARCHIVES:
         return CHAIN in location
     table, mark, row = location.rpartition("#")
-    return bool(mark and ROW.fullmatch(row)) and kind_of(table) in {Kind.PARQUET, Kind.ARROW}
+    return bool(mark and ROW.fullmatch(row)) and kind_of(table) in {
+        ContainerKind.PARQUET,
+        ContainerKind.ARROW,
+    }
 
 
 def is_in_directories(name: str) -> bool:

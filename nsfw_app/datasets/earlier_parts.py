@@ -46,7 +46,7 @@ class EarlierParts:
         self._lock = threading.Lock()
         self._index: DuplicateIndex | None = None
 
-    def holders(self, part: Part, current: Collection[str]) -> list[str]:
+    def with_same_images(self, part: Part, current: Collection[str]) -> list[str]:
         """The keys of parts that may have rows of the same images, sorted.
 
         Args:

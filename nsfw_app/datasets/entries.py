@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nsfw_app.datasets.locations import name_of
 from nsfw_app.records import ImageProblem
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ByteRange:
     """Where the bytes of a member are in its container.
 
     Attributes:
@@ -36,7 +37,7 @@ class Entry:
         member: Its name in an archive, or its row; empty where it is the file itself.
         size: Bytes; None where that is not known before it is read.
         version: Changes when the file changes: size and time of modification, or an ETag.
-        place: Where a member of an archive is in its file.
+        byte_range: Where a member of an archive is in its file.
         problem: Why it cannot be read, where that is known when it is listed.
         is_found: Whether its file lies in a directory that was named, and was not named itself.
         weight: About its part of the bytes of its file, for progress, where `size` is not known.
@@ -47,7 +48,7 @@ class Entry:
     member: str = ""
     size: int | None = None
     version: str = ""
-    place: Place | None = None
+    byte_range: ByteRange | None = None
     problem: ImageProblem | None = None
     weight: int = 0
     is_found: bool = False
@@ -62,6 +63,11 @@ class Entry:
         """What results and messages call it: the name of a member of an archive, else the URI."""
         is_row = self.uri.endswith(f"#{self.member}")
         return self.member if self.member and not is_row else self.uri
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its name."""
+        return name_of(self.member if self.byte_range else self.uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,8 @@ class _Directory:
     def _link(self, entry: Entry, path: Path) -> None:
         if entry.member or is_url(entry.file):
             raise ScanFilterError(
-                f"{row_name(entry)} cannot be linked: it is no file of its own. Use --format copy."
+                f"{row_name(entry)} cannot be linked: it is not a file of its own. "
+                "Use --format copy."
             )
         target = Path(entry.file).resolve()
         if self._kind is FilterFormat.SYMLINK:
@@ -234,7 +235,7 @@ def file_name(entry: Entry, *, sha256: str = "") -> str:
         sha256: Of its bytes, where another image has its URI.
     """
     digest = hashlib.sha256(entry.uri.encode(errors="surrogatepass")).hexdigest()
-    own = name_of(entry.member if entry.place else entry.uri)
+    own = entry.file_name
     own = re.sub(r"[^A-Za-z0-9._-]+", "_", own)[-MAX_NAME:]
     tail = f"-{sha256[:20]}" if sha256 else ""
     return f"{digest[:2]}/{digest[:20]}{tail}-{own}"

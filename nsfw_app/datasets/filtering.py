@@ -1,7 +1,7 @@
 """Filters rows of a scan by verdict, score, columns and hash, without inference.
 
 - Label and action are computed again from the score, under the policy that is given.
-- People's settled labels take the place of score and verdict, where they are given.
+- Human labels take the place of score and verdict, where they are given.
 - An image without a prediction is never kept, and neither is a restricted one, nor a near duplicate
   of one.
 - Of the same bytes one is kept when it has been written, so that a copy that cannot be written
@@ -26,7 +26,7 @@ from nsfw_app.rules.policy import judge
 from nsfw_app.store.duplicate_index import DuplicateIndex
 
 BINS = 20  # ranges of scores in which images are counted
-SETTLED_LABEL = "settled_label"  # column of kept rows: people's label; empty where there is none
+SETTLED_LABEL = "settled_label"  # column of kept rows: the human label; empty where there is none
 ACTIONS = {Label.NORMAL: Action.ALLOW, Label.NSFW: Action.BLOCK}  # of a settled label
 
 
@@ -34,8 +34,8 @@ class Drop(StrEnum):
     """Why an image with a prediction is not kept; the first reason in this order counts."""
 
     RESTRICTED = "restricted"  # or a near duplicate of a restricted image
-    DIFFERING = "differing"  # people's labels of its predictions differ
-    SETTLED_LABEL = "settled_label"  # people's label has an action that is not kept
+    DIFFERING = "differing"  # human labels of its predictions differ
+    SETTLED_LABEL = "settled_label"  # the human label has an action that is not kept
     ACTION = "action"
     MAX_SCORE = "max_score"
     WHERE = "where"
@@ -56,7 +56,7 @@ class Criteria:
         max_score: Highest nsfw score that is kept; None for no limit.
         where: Condition that a row must satisfy; it sees label and action under `policy`.
         is_unique: Whether of images with the same bytes one is kept.
-        settled: Labels that people confirmed or settled on, by SHA-256.
+        settled: Human labels, confirmed or settled, by SHA-256.
         differing: SHA-256 of images with several such labels.
         restricted: Images that are never kept: perceptual hashes, None where unknown, by SHA-256.
         drawn: SHA-256 of images of which is counted how many rows their score keeps.
@@ -82,7 +82,7 @@ class FilterCounts:
         kept: Those that are kept.
         dropped: Those that are not, by reason.
         unavailable: Those without a prediction, by kind of error.
-        by_settled_label: Those kept of which people settled the label.
+        by_settled_label: Those kept by a human label.
         scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
         kept_scores: Those kept, in the same ranges.
         unsettled_scores: Those kept for their score, without a settled label.

@@ -3,7 +3,7 @@
 - CSV and JSON Lines with a column `label` and one of `sha256`, `image_sha256`, `path`,
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
 - Where a table has a model's score and action, its column `label` is the model's verdict and is not
-  read: `settled_label` is people's.
+  read: `settled_label` is the human one.
 - An image file in a directory is known by its bytes, unless a row has its hash.
 """
 
@@ -76,13 +76,13 @@ def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = No
 
 
 def _label_column(row: Mapping[str, str], *, where: str) -> str:
-    """The column with people's label, which is not `label` where a model's score is."""
+    """The column with the human label, which is not `label` where a model's score is."""
     if not VERDICT_COLUMNS.issubset(row):
         return "label"
     if SETTLED_LABEL not in row:
         raise LabelSetError(
             f"{where}: the labels are a model's: there are columns nsfw_score and action. Write "
-            f"people's labels into a column '{SETTLED_LABEL}'; it may be empty."
+            f"human labels into a column '{SETTLED_LABEL}'; it may be empty."
         )
     return SETTLED_LABEL
 
@@ -142,7 +142,7 @@ def _is_task(task: object) -> bool:
 
 
 def _choices(task: Mapping[str, Any]) -> list[str]:
-    """The choices of a task's annotations, each once; predictions are no labels."""
+    """The choices of a task's annotations, each once; predictions are not labels."""
     found: dict[str, None] = {}
     for annotation in _objects(task.get("annotations")):
         if not annotation.get("was_cancelled"):

@@ -83,7 +83,7 @@ def find_gone(
     Raises:
         ScanError: A part file of the sources cannot be read.
     """
-    gone, places, kept_of = GoneImages(), _Places(sources), frozenset(unopened)
+    gone, lookup, kept_of = GoneImages(), _SourceLookup(sources), frozenset(unopened)
     for key in sorted(files.keys() - set(keys)):
         try:
             footer = read_footer(files.path(key))
@@ -100,31 +100,31 @@ def find_gone(
             if uri == footer.container:  # the error of a container that can be read now
                 continue
             place = footer.container or uri
-            source = places.source(place)
+            source = lookup.source(place)
             gone.by_source[source] += 1
-            gone.by_directory[places.directory(place, source)] += 1
+            gone.by_directory[lookup.directory(place, source)] += 1
     if gone.by_source:
-        gone.earlier = gone.by_source + _present(files, keys, places)
+        gone.earlier = gone.by_source + _present(files, keys, lookup)
     return gone
 
 
-def _present(files: PartFiles, keys: Iterable[str], places: "_Places") -> Counter[str]:
+def _present(files: PartFiles, keys: Iterable[str], lookup: "_SourceLookup") -> Counter[str]:
     """Rows of each source that are not gone."""
     counts: Counter[str] = Counter()
     for key in keys:
         footer = read_footer(files.path(key))
-        found = {places.source(uri) for uri in (footer.container,) if uri} or {
-            places.source(uri) for uri in footer.uris
+        found = {lookup.source(uri) for uri in (footer.container,) if uri} or {
+            lookup.source(uri) for uri in footer.uris
         }
         if len(found) == 1:
             counts[found.pop()] += footer.rows
         else:
             uris = read_table(files.path(key), ["uri"])["uri"].to_pylist()
-            counts.update(map(places.source, uris))
+            counts.update(map(lookup.source, uris))
     return counts
 
 
-class _Places:
+class _SourceLookup:
     """Finds the source of an image by its uri; what a list names is of the first list."""
 
     def __init__(self, sources: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ImageCell:
     """An image in a row: its bytes, or only their number where they are over the limit."""
 
     data: bytes | None
@@ -38,7 +38,7 @@ class Value:
     path: str | None = None
 
     @classmethod
-    def of(cls, scalar: Any, limits: Limits) -> "Value":
+    def of(cls, scalar: Any, limits: Limits) -> "ImageCell":
         """The value of a cell of a column of images."""
         path = None
         if pa.types.is_struct(scalar.type):
@@ -67,7 +67,7 @@ class Value:
         raise ImageError(ImageErrorKind.EMPTY, f"{name} is empty.")
 
 
-def bytes_of(values: Mapping[str, Value]) -> int:
+def bytes_of(values: Mapping[str, ImageCell]) -> int:
     """About the memory that the images of a row take."""
     return sum(len(value.data or b"") + 100 for value in values.values())
 

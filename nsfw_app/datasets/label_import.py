@@ -47,7 +47,7 @@ class NameMatch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class MatchedLabels:
     """The label of each image, by hash, and how many labels are not used, by reason.
 
     Together they are as many as the labels that were read.
@@ -58,7 +58,7 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class ImportEffect:
     """What labels the images of an import have now.
 
     Attributes:
@@ -76,7 +76,7 @@ class Effect:
     differing: int
 
 
-def effect_of(images: Iterable[str], store: Store) -> Effect:
+def effect_of(images: Iterable[str], store: Store) -> ImportEffect:
     """What labels images have after their labels were imported; restricted ones are left out."""
     allowed = set(images) - store.restrictions.all()
     decided = store.label_imports.decided(allowed)
@@ -84,7 +84,7 @@ def effect_of(images: Iterable[str], store: Store) -> Effect:
     settled |= store.label_imports.unstored().keys()
     counted = (allowed - decided) & settled
     waiting = store.label_imports.waiting(counted)
-    return Effect(
+    return ImportEffect(
         len(counted),
         len(waiting),
         len(counted - store.label_imports.known(counted)),
@@ -98,7 +98,7 @@ def match(
     imports: LabelImports,
     *,
     names_by: NameMatch = NameMatch.WHOLE_PATH,
-) -> Matched:
+) -> MatchedLabels:
     """Attribute labels to images, stored or not."""
     unused: Counter[Unused] = Counter()
     images = _Images(found, imports, names_by)
@@ -120,7 +120,7 @@ def match(
             continue
         kept[image] = next(iter(given))
         unused[Unused.REPEATED] += given.total() - 1
-    return Matched(kept, {reason: unused[reason] for reason in Unused if unused[reason]})
+    return MatchedLabels(kept, {reason: unused[reason] for reason in Unused if unused[reason]})
 
 
 def _label(text: str) -> Label | Unused:

@@ -127,7 +127,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a Parquet file; columns that are no text, number or time are left out."""
+    """Rows of a Parquet file; columns of other types than text, number or time are left out."""
     import pyarrow  # when a file needs it: 0.2 s
     from pyarrow import parquet
 

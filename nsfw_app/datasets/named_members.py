@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files, tar_archives, zip_archives
-from nsfw_app.datasets.containers import Kind, is_member, kind_of
+from nsfw_app.datasets.containers import ContainerKind, is_member, kind_of
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import ARCHIVES, CHAIN, escaped, name_of, redacted, scheme
@@ -81,15 +81,15 @@ def _looked_up(locations: Sequence[str], container: str) -> Iterator[Entry]:
             yield Entry(uri, container, problem=problem)
 
 
-def listing(kind: Kind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entry]]:
+def listing(kind: ContainerKind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entry]]:
     """What lists the images that a container of this kind holds; it raises `ImageError`."""
-    if kind is Kind.ZIP:
+    if kind is ContainerKind.ZIP:
         return zip_archives.entries
-    if kind is Kind.TAR:
+    if kind is ContainerKind.TAR:
         return tar_archives.entries
     from nsfw_app.datasets import arrow_files, parquet_files  # with pyarrow
 
-    return arrow_files.entries if kind is Kind.ARROW else parquet_files.entries
+    return arrow_files.entries if kind is ContainerKind.ARROW else parquet_files.entries
 
 
 def _uri(location: str, container: str) -> str:

@@ -15,7 +15,7 @@ from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_columns import (
     DAMAGED,
-    Value,
+    ImageCell,
     byte_columns,
     bytes_of,
     members,
@@ -83,7 +83,7 @@ class ParquetCursor:
         self._batches: Iterator[Any] = iter(())
         self._next = 0  # row
         self._end = 0  # row after the row group that is being decoded
-        self._window: OrderedDict[int, dict[str, Value]] = OrderedDict()
+        self._window: OrderedDict[int, dict[str, ImageCell]] = OrderedDict()
         self._window_bytes = 0
         # By the end of a row group: its first row that cannot be decoded, and why.
         self._damaged: dict[int, tuple[int, str]] = {}
@@ -109,7 +109,7 @@ class ParquetCursor:
                 self._open.__exit__(None, None, None)
                 self._open = None
 
-    def _row(self, row: int) -> dict[str, Value]:
+    def _row(self, row: int) -> dict[str, ImageCell]:
         if row in self._window:
             return self._window[row]
         if self._table is None:
@@ -153,7 +153,7 @@ class ParquetCursor:
     def _keep(self, batch: Any) -> None:
         """Put rows into the window, and take the first ones out of it."""
         for index in range(batch.num_rows):
-            values = {c: Value.of(batch.column(c)[index], self._limits) for c in self._columns}
+            values = {c: ImageCell.of(batch.column(c)[index], self._limits) for c in self._columns}
             self._window[self._next] = values
             self._window_bytes += bytes_of(values)
             self._next += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files, streams, tar_archives, zip_archives
-from nsfw_app.datasets.containers import Kind, kind_of
+from nsfw_app.datasets.containers import ContainerKind, kind_of
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.locations import is_url, name_of
 from nsfw_app.datasets.streams import StreamCursor
@@ -64,7 +64,7 @@ class Reader:
         Raises:
             ImageError: It cannot be read, or is over the limit; the size is checked before.
         """
-        name = name_of(entry.member if entry.place else entry.uri)
+        name = entry.file_name
         if entry.problem:
             raise ImageError(ImageErrorKind(entry.problem.kind), entry.problem.message)
         if entry.size is not None:
@@ -89,19 +89,19 @@ class Reader:
                 f"{name_of(entry.member)} cannot be read: its container has changed since it was "
                 "listed. Scan again.",
             )
-        if entry.place is None:
+        if entry.byte_range is None:
             return self._cursor(entry.file, lambda: _table(entry.file, self._limits)).read(
                 entry.member
             )
-        if kind_of(entry.file) is Kind.ZIP:
-            return zip_archives.read(entry, entry.place, self._limits)
+        if kind_of(entry.file) is ContainerKind.ZIP:
+            return zip_archives.read(entry, entry.byte_range, self._limits)
         compression = streams.compression_of(entry.file)
         cursor = (
             self._cursor(entry.file, lambda: StreamCursor(entry.file, compression))
             if compression
             else None
         )
-        return tar_archives.read(entry, entry.place, self._limits, cursor)
+        return tar_archives.read(entry, entry.byte_range, self._limits, cursor)
 
     def _check_kind(self, entry: Entry) -> None:
         if kind_of(entry.file):
@@ -125,4 +125,4 @@ def _table(file: str, limits: Limits) -> "ArrowCursor | ParquetCursor":
     from nsfw_app.datasets.arrow_files import ArrowCursor  # with pyarrow
     from nsfw_app.datasets.parquet_files import ParquetCursor
 
-    return (ArrowCursor if kind_of(file) is Kind.ARROW else ParquetCursor)(file, limits)
+    return (ArrowCursor if kind_of(file) is ContainerKind.ARROW else ParquetCursor)(file, limits)

@@ -16,7 +16,6 @@ from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filtering import Drop, RowFilter
 from nsfw_app.datasets.judged_rows import identity_of, judged_image
-from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.scanned_parts import ScannedParts
@@ -181,7 +180,7 @@ class ReviewBatch:
     def _add(self, entry: Entry, image: JudgedImage, reader: Reader, admission: Admission) -> bool:
         """Queue an image; False where the bytes that were scanned cannot be read."""
         stored = self._store.catalog.find(image.info.sha256, image.prediction.identity)
-        name = name_of(entry.member if entry.place else entry.uri)
+        name = entry.file_name
         try:
             data = reader.read(entry)
             if decode.sha256(data) != image.info.sha256:

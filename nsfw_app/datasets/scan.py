@@ -83,7 +83,7 @@ class Scanner:
     """Scans units with one model, and writes their part files.
 
     It knows neither terminals nor the store, so that it runs on other machines, too. `left_out`
-    counts members of containers that are no images; `unopened` are containers that could not be
+    counts members of containers that are not images; `unopened` are containers that could not be
     listed, each of which has one row with an error.
 
     Args:
@@ -317,12 +317,12 @@ class Scanner:
     def _replaced(self, part: Part, rows: Sequence[Row], known: KnownImages) -> PartFooter:
         """Write the file of a part, when earlier parts have lost the rows of its images."""
         with self._listing:
-            if holders := self._earlier.holders(part, self._current):
+            if replaced := self._earlier.with_same_images(part, self._current):
                 if Redo.LOST not in self._redo:
-                    self._earlier.check(part, holders)
+                    self._earlier.check(part, replaced)
                 # Killed in between, the rows are not lost, and no image has two.
                 footer = self._output.write_unfinished(part.key, rows, part.container)
-                known.load(self._earlier.drop(part, holders))
+                known.load(self._earlier.drop(part, replaced))
                 self._output.finish(part.key)
                 return footer
         return self._output.write(part.key, rows, part.container)

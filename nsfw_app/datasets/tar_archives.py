@@ -13,7 +13,7 @@ from typing import IO, cast
 
 from nsfw_app.datasets import files, streams
 from nsfw_app.datasets.containers import MemberUris, is_image_member
-from nsfw_app.datasets.entries import Entry, Place
+from nsfw_app.datasets.entries import ByteRange, Entry
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.streams import ForwardStream, StreamCursor
@@ -44,12 +44,12 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
             raise _damaged(container, error, listed=listed) from error
 
 
-def read(entry: Entry, place: Place, limits: Limits, cursor: StreamCursor | None) -> bytes:
+def read(entry: Entry, span: ByteRange, limits: Limits, cursor: StreamCursor | None) -> bytes:
     """The bytes of a member.
 
     Args:
         entry: The member.
-        place: Where it is.
+        span: Where it is.
         limits: Largest file that is read.
         cursor: Of a compressed archive.
 
@@ -57,21 +57,21 @@ def read(entry: Entry, place: Place, limits: Limits, cursor: StreamCursor | None
         ImageError: It is too large, incomplete, or its archive cannot be read.
     """
     name = name_of(entry.member)
-    decode.check_size(place.size, name=name, limits=limits)
+    decode.check_size(span.size, name=name, limits=limits)
     try:
         data = (
-            cursor.read(place.offset, place.size)
+            cursor.read(span.offset, span.size)
             if cursor
-            else files.read_range(entry.file, place.offset, place.size)
+            else files.read_range(entry.file, span.offset, span.size)
         )
     except DAMAGED as error:
         raise ImageError(
             ImageErrorKind.UNREADABLE, f"{name} cannot be read: its archive is damaged there."
         ) from error
-    if len(data) < place.size:
+    if len(data) < span.size:
         raise ImageError(
             ImageErrorKind.TRUNCATED,
-            f"{name} ends too early: {len(data):,} of {place.size:,} bytes are in the archive.",
+            f"{name} ends too early: {len(data):,} of {span.size:,} bytes are in the archive.",
         )
     return data
 
@@ -155,8 +155,8 @@ def _entry(
         if member.issparse()
         else None
     )
-    place = Place(member.offset_data, member.size)
-    return Entry(uri, container.file, member.name, member.size, container.version, place, problem)
+    span = ByteRange(member.offset_data, member.size)
+    return Entry(uri, container.file, member.name, member.size, container.version, span, problem)
 
 
 def _damaged(container: Entry, error: Exception, *, listed: int) -> ImageError:

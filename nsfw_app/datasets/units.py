@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
-from nsfw_app.datasets.containers import Kind
+from nsfw_app.datasets.containers import ContainerKind
 from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch, exists, real_path
 from nsfw_app.datasets.files import FileStatus
@@ -241,7 +241,9 @@ def _members(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     """The images of a container; then itself, with the problem, where it is damaged."""
     try:
         kind = containers.kind_of(container.file)
-        entries = path_tables.entries if kind is Kind.PATHS else named_members.listing(kind)
+        entries = (
+            path_tables.entries if kind is ContainerKind.PATHS else named_members.listing(kind)
+        )
         yield from named_members.found(entries(container, left_out))
     except ImageError as error:
         yield replace(container, problem=ImageProblem(error.kind, str(error)))

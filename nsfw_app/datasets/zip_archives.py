@@ -15,7 +15,7 @@ from typing import IO
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.containers import MemberUris, is_image_member
-from nsfw_app.datasets.entries import Entry, Place
+from nsfw_app.datasets.entries import ByteRange, Entry
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import name_of
 from nsfw_app.errors import ImageError, ImageErrorKind
@@ -65,32 +65,34 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
                 member.filename,
                 member.file_size,
                 container.version,
-                Place(member.header_offset, member.compress_size, member.compress_type, member.CRC),
+                ByteRange(
+                    member.header_offset, member.compress_size, member.compress_type, member.CRC
+                ),
                 _problem(member),
             )
 
 
-def read(entry: Entry, place: Place, limits: Limits) -> bytes:
+def read(entry: Entry, span: ByteRange, limits: Limits) -> bytes:
     """The bytes of a member.
 
     Raises:
         ImageError: It is damaged, too large, or its archive cannot be read.
     """
     name = name_of(entry.member)
-    decode.check_size(place.size, name=name, limits=limits)
+    decode.check_size(span.size, name=name, limits=limits)
     known = HEADER.size + len(entry.member.encode(errors="surrogateescape")) + EXTRA_BYTES
-    data = files.read_range(entry.file, place.offset, known + place.size)
+    data = files.read_range(entry.file, span.offset, known + span.size)
     if len(data) < HEADER.size or not data.startswith(SIGNATURE):
         raise _corrupt(name, "its header is missing")
     _, name_bytes, extra_bytes = HEADER.unpack_from(data)
     start = HEADER.size + name_bytes + extra_bytes
     if start > known:
-        data += files.read_range(entry.file, place.offset + len(data), start - known)
+        data += files.read_range(entry.file, span.offset + len(data), start - known)
     info = zipfile.ZipInfo(name or "member")
-    info.compress_type, info.CRC = place.method or zipfile.ZIP_STORED, place.crc32
-    info.compress_size, info.file_size = place.size, entry.size or 0
+    info.compress_type, info.CRC = span.method or zipfile.ZIP_STORED, span.crc32
+    info.compress_size, info.file_size = span.size, entry.size or 0
     try:
-        with zipfile.ZipExtFile(io.BytesIO(data[start : start + place.size]), "r", info) as member:
+        with zipfile.ZipExtFile(io.BytesIO(data[start : start + span.size]), "r", info) as member:
             content = member.read(limits.max_bytes + 1)
     except DAMAGED as error:
         raise _corrupt(name, files.reason(error)) from error

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nsfw_app.datasets.cluster_scan import Event, UnitEnded, WorkerLost
-from nsfw_app.datasets.cluster_worker import Job, ScanWorker
+from nsfw_app.datasets.cluster_worker import ScanJob, ScanWorker
 from nsfw_app.datasets.entries import Unit
 from nsfw_app.datasets.part_files import PartFiles
 from nsfw_app.datasets.scan_progress import ScanProgress
@@ -16,11 +16,11 @@ from tests.support.scans import POLICY, CountingClassifier
 TOKEN = "0123"
 
 
-def job(output: Path) -> Job:
+def job(output: Path) -> ScanJob:
     """The job of a scan into a directory, with the file by which workers know it."""
     (output / "images").mkdir(parents=True, exist_ok=True)
     (output / ".partial-marker").write_text(TOKEN)
-    return Job(
+    return ScanJob(
         output=output,
         marker=".partial-marker",
         token=TOKEN,
@@ -38,7 +38,7 @@ def worker(classifier: FakeClassifier | None = None) -> ScanWorker:
     return ScanWorker(lambda threads: Models(ModelLoader("fake", lambda: loaded)), 1)
 
 
-def started(scan: Job, classifier: FakeClassifier | None = None) -> ScanWorker:
+def started(scan: ScanJob, classifier: FakeClassifier | None = None) -> ScanWorker:
     """A worker that is ready for units."""
     new = worker(classifier)
     new.load()
@@ -65,7 +65,7 @@ class FakeWorkers:
 
     def __init__(
         self,
-        scan: Job,
+        scan: ScanJob,
         names: Sequence[str],
         before: Callable[[str, int], None] = lambda worker, number: None,
         classifier: FakeClassifier | None = None,

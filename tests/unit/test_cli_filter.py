@@ -169,8 +169,8 @@ def test_settled_labels_override_the_model(
     assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050"}
     ended = run("filter", scanned, "--output", tmp_path / "people.txt", "--decisions")
     assert kept(tmp_path / "people.txt") == {"000", "copy", "050", "225"}
-    assert "1 settled by people with another label" in ended.err
-    assert "1 are kept by a settled label of people." in ended.err
+    assert "1 with a human label that is not kept" in ended.err
+    assert "1 are kept by a human label." in ended.err
 
 
 def test_restricted_images_are_left_out(
@@ -249,8 +249,8 @@ def test_confirmed_labels_come_before_settled_ones(
         store.training.decide(found.prediction_id, label, reviewer="ann", seen=True)
     ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
     assert kept(tmp_path / "kept.txt") == {"000", "copy", "025", "050"}
-    assert "1 settled by people with another label" in ended.err
-    assert "1 with labels of people that differ" in ended.err
+    assert "1 with a human label that is not kept" in ended.err
+    assert "1 with human labels that differ" in ended.err
 
 
 def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_part_that_is_listed_while_rows_are_replaced(
     for red in range(17, 22):
         change(source / f"{red:03}.png", image_bytes(red + 100))
     keys, is_found, is_listed = set[str](), threading.Event(), threading.Event()
-    complete, holders, drop = PartFiles.complete, EarlierParts.holders, EarlierParts.drop
+    complete, replaced, drop = PartFiles.complete, EarlierParts.with_same_images, EarlierParts.drop
 
     def completed(files: PartFiles, part: Part) -> PartFooter | None:
         footer = complete(files, part)
@@ -172,7 +172,7 @@ def test_a_part_that_is_listed_while_rows_are_replaced(
         return footer
 
     def found(earlier: EarlierParts, part: Part, current: Collection[str]) -> list[str]:
-        keys = holders(earlier, part, current)
+        keys = replaced(earlier, part, current)
         is_found.set()
         return keys
 
@@ -187,7 +187,7 @@ def test_a_part_that_is_listed_while_rows_are_replaced(
             return super().predict_prepared(prepared)
 
     monkeypatch.setattr(PartFiles, "complete", completed)
-    monkeypatch.setattr(EarlierParts, "holders", found)
+    monkeypatch.setattr(EarlierParts, "with_same_images", found)
     monkeypatch.setattr(EarlierParts, "drop", dropped)
     classifier = Waiting()
     scanner = Scanner(

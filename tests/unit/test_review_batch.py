@@ -154,7 +154,7 @@ def test_imported_labels_of_a_batch_are_used(
     (tmp_path / "l.csv").write_text("sha256,label\n" + "".join(f"{h},normal\n" for h in hashes))
     run("import-labels", tmp_path / "l.csv", "--source", "lab")
     ended = run("filter", scanned, "--decisions")
-    assert "3 are kept by a settled label of people" in ended.err
+    assert "3 are kept by a human label" in ended.err
     assert len(entries(store)) == 2
 
 
