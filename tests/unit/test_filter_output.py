@@ -240,7 +240,7 @@ def test_members_of_archives_are_copied(tmp_path: Path) -> None:
     for kind in (FilterFormat.SYMLINK, FilterFormat.HARDLINK):
         with (
             RowFilter(Criteria(policy=POLICY)) as rows,
-            pytest.raises(ScanFilterError, match="cannot be linked: it is no file of its own"),
+            pytest.raises(ScanFilterError, match="cannot be linked: it is not a file of its own"),
         ):
             write_images(parts, rows, output=tmp_path / "links", kind=kind, shard_images=1)
     assert not (tmp_path / "links").exists()
@@ -450,9 +450,11 @@ def test_a_restriction_during_the_last_check_counts(scanned: Path, tmp_path: Pat
     "kind", [FilterFormat.COPY, FilterFormat.SYMLINK, FilterFormat.WEBDATASET, FilterFormat.LIST]
 )
 def test_a_copy_is_written_where_another_cannot_be(
-    source: Path, tmp_path: Path, kind: FilterFormat
+    source: Path, tmp_path: Path, kind: FilterFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the images with the same bytes one is kept: the first that can be written."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)  # one part, in the order of the names
+    monkeypatch.setattr(units, "MAX_FILES", 100)
     for name in ("a\nb.png", "zz.png"):
         (source / name).write_bytes(image_bytes(20))
     scan(source, tmp_path / "scanned")
