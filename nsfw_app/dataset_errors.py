@@ -5,6 +5,7 @@
     ├── ScanError            a scan's directory cannot be read, written or continued
     │   ├── ScanDiffers      it has a scan with another model, limits or sources
     │   ├── ScanRunning      another process scans into it
+    │   ├── PartDamaged      a part file is damaged or missing; its images can be scanned again
     │   ├── ImagesLost       most files of a group that a list or table names are gone
     │   └── ScanFilterError  its rows cannot be filtered, or the result cannot be written
     ├── ClusterError         a cluster cannot be used for a scan, or not any more
@@ -44,6 +45,12 @@ class ScanDiffers(ScanError):
     """The directory has a scan with another model, other limits or other sources."""
 
     kind: str = "scan_differs"
+
+
+class PartDamaged(ScanError):
+    """A part file is damaged or missing; its images can be scanned again."""
+
+    kind: str = "part_damaged"
 
 
 class ScanRunning(ScanError):

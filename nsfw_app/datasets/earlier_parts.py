@@ -13,7 +13,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from nsfw_app.dataset_errors import ImagesLost, ScanError
+from nsfw_app.dataset_errors import ImagesLost, PartDamaged
 from nsfw_app.datasets.entries import Part
 from nsfw_app.datasets.image_table import text
 from nsfw_app.datasets.part_files import PartFiles, Row, read_footer, read_table
@@ -43,6 +43,7 @@ class EarlierParts:
         self._files = files
         self._origin = origin
         self._keys = sorted(files.keys())
+        self._paths = [*map(files.path, self._keys), *files.unfinished_paths()]
         self._lock = threading.Lock()
         self._index: DuplicateIndex | None = None
 
@@ -53,16 +54,8 @@ class EarlierParts:
             part: A new part.
             current: Keys of the parts that the sources have, so far as they are listed.
         """
-        if not self._keys or not self._knows(part.container):
-            return []
-        with self._lock:
-            index = self._index = self._index or self._loaded()
-        numbers = {
-            number
-            for entry in part.entries
-            for number in _numbers(index, _hash(part.container, entry.uri))
-        }
-        found = {self._keys[number] for number in numbers} - {part.key}
+        numbers = self._found(part)
+        found = {self._keys[number] for number in numbers if number < len(self._keys)} - {part.key}
         return sorted(key for key in found if key not in current)
 
     def drop(self, part: Part, keys: Iterable[str]) -> list[Path]:
@@ -78,7 +71,7 @@ class EarlierParts:
         """The rows of a part's images in other parts; those of a damaged file are lost."""
         uris, found = {text(entry.uri) for entry in part.entries}, dict[str, Row]()
         for key in keys:
-            with suppress(ScanError):
+            with suppress(PartDamaged):
                 rows = read_table(self._files.path(key)).to_pylist()
                 found |= {row["uri"]: row for row in rows if row["uri"] in uris}
         return [*found.values()]
@@ -87,7 +80,8 @@ class EarlierParts:
         """Check that most images of a part that were classified can still be found.
 
         A directory has no entries of files that are gone, but a list or a table does. They have no
-        version. Where a server sends none for any file, the rows have none, either.
+        version. Where a server sends none for any file, the rows have none, either. Rows of
+        interrupted parts count, too.
 
         Args:
             part: A new part.
@@ -101,9 +95,11 @@ class EarlierParts:
             return
         uris = {text(entry.uri) for entry in part.entries}
         classified: set[str] = set()
-        for key in keys:
-            with suppress(ScanError):  # it is damaged, or was replaced by another worker
-                table = read_table(self._files.path(key), ["uri", "version", "error_kind"])
+        numbers = self._found(part)
+        paths = [self._paths[number] for number in sorted(numbers) if number >= len(self._keys)]
+        for path in (*map(self._files.path, keys), *paths):
+            with suppress(PartDamaged):  # or it was replaced by another worker
+                table = read_table(path, ["uri", "version", "error_kind"])
                 classified |= {
                     row["uri"]
                     for row in table.to_pylist()
@@ -120,17 +116,28 @@ class EarlierParts:
                     "are meant to be gone, run the same command with --delete-gone."
                 )
 
+    def _found(self, part: Part) -> set[int]:
+        """The numbers of the paths that have rows of a part's images."""
+        if not self._paths or not self._knows(part.container):
+            return set()
+        with self._lock:
+            index = self._index = self._index or self._loaded()
+        return {
+            number
+            for entry in part.entries
+            for number in _numbers(index, _hash(part.container, entry.uri))
+        }
+
     def _loaded(self) -> DuplicateIndex:
         index = DuplicateIndex()
         weakref.finalize(self, index.close)
-        for number, key in enumerate(self._keys):
-            path = self._files.path(key)
+        for number, path in enumerate(self._paths):
             try:
                 container = read_footer(path).container
                 if not self._knows(container):
                     continue
                 uris = read_table(path, ["uri"])["uri"].to_pylist()
-            except ScanError:  # it is damaged, or was replaced by another worker
+            except PartDamaged:  # or it was replaced by another worker
                 continue
             hashes = {_hash(container, uri) for uri in uris}
             index.add([(_free(index, each), number, 0) for each in hashes])

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nsfw_app.dataset_errors import ScanError
+from nsfw_app.dataset_errors import PartDamaged
 from nsfw_app.datasets import patterns
 from nsfw_app.datasets.part_files import PartFiles, read_footer, read_table
 
@@ -81,7 +81,7 @@ def find_gone(
         unopened: The uris of containers that cannot be read; the rows of their images are kept.
 
     Raises:
-        ScanError: A part file of the sources cannot be read.
+        ScanError: A part file cannot be read now, or one of the sources is damaged.
     """
     gone, lookup, kept_of = GoneImages(), _SourceLookup(sources), frozenset(unopened)
     for key in sorted(files.keys() - set(keys)):
@@ -91,7 +91,7 @@ def find_gone(
                 gone.unreadable[footer.container] += footer.rows
                 continue
             uris = read_table(files.path(key), ["uri"])["uri"].to_pylist()
-        except ScanError as error:
+        except PartDamaged as error:
             log.warning("%s", error)
             gone.damaged += 1
             uris = []

@@ -7,6 +7,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nsfw_app.dataset_errors import ScanError
+from nsfw_app.dataset_errors import PartDamaged, ScanError
 from nsfw_app.datasets import image_table, output_file
 from nsfw_app.datasets.entries import Part
 from nsfw_app.datasets.image_table import ERROR_COLUMNS, error_of, text
@@ -89,13 +90,17 @@ class PartFiles:
         return {path.name[len(PREFIX) : -len(SUFFIX)] for path in self.paths()}
 
     def complete(self, part: Part) -> PartFooter | None:
-        """The footer of a part's file; None where it is missing, damaged or lacks rows."""
+        """The footer of a part's file; None where it is missing, damaged or lacks rows.
+
+        Raises:
+            ScanError: It cannot be read now.
+        """
         path = self.path(part.key)
         if not path.exists():
             return None
         try:
             footer = read_footer(path)
-        except ScanError as error:
+        except PartDamaged as error:
             log.warning("%s", error)
             return None
         return footer if footer.rows == len(part.entries) else None
@@ -124,7 +129,7 @@ class PartFiles:
         output_file.make_directory(self._unfinished)
         path, table = self.unfinished_path(key), self._table(rows)
         if path.exists():
-            with suppress(ScanError):  # it is damaged
+            with suppress(PartDamaged):
                 table = pa.concat_tables([table, self._others(path, table)])
         return self._write(path, table, container)
 
@@ -145,15 +150,15 @@ class PartFiles:
         """Delete rows from the file of a part, and the file with its last row.
 
         Returns:
-            The file, if it has lost rows and has others; a file that cannot be read has none.
+            The file, if it has lost rows and has others; a damaged file has none.
 
         Raises:
-            ScanError: It cannot be written.
+            ScanError: It cannot be read now, or not be written.
         """
         path = self.path(key)
         try:
             table, container = read_table(path), read_footer(path).container
-        except ScanError:
+        except PartDamaged:
             self.remove([key])
             return None
         kept = [number for number, uri in enumerate(table["uri"].to_pylist()) if uri not in uris]
@@ -219,7 +224,8 @@ def read_footer(path: Path) -> PartFooter:
     """The footer of a part file.
 
     Raises:
-        ScanError: It cannot be read.
+        PartDamaged: It is damaged or missing.
+        ScanError: It cannot be read now.
     """
     try:
         metadata = pq.read_metadata(path)
@@ -228,25 +234,27 @@ def read_footer(path: Path) -> PartFooter:
         )
         return PartFooter(metadata.num_rows, errors, container, (first, last))
     except (*UNREADABLE, KeyError, TypeError) as error:
-        raise _unreadable(path) from error
+        raise _unreadable(path, error) from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a part file as a table, by default with all columns.
 
     Raises:
-        ScanError: It cannot be read.
+        PartDamaged: It is damaged or missing.
+        ScanError: It cannot be read now.
     """
     try:
         with pq.ParquetFile(path) as file:
             table = file.read(columns, use_threads=False)
     except UNREADABLE as error:
-        raise _unreadable(path) from error
+        raise _unreadable(path, error) from error
     wanted = image_table.ADDED if columns is None else columns
     return image_table.with_added_columns(table, wanted)
 
 
-def _unreadable(path: Path) -> ScanError:
-    return ScanError(
-        f"{path} cannot be read or is damaged. Scan again with --verify: it is replaced."
-    )
+def _unreadable(path: Path, error: Exception) -> ScanError:
+    """The error about a file; one of its disk, which may pass, is not that it is damaged."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+        return ScanError(f"{path} cannot be read: {os.strerror(error.errno)}.")
+    return PartDamaged(f"{path} is damaged or missing. Scan again with --verify: it is replaced.")

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nsfw_app.concurrency import map_ordered, read_ahead
-from nsfw_app.dataset_errors import ScanError
+from nsfw_app.dataset_errors import PartDamaged
 from nsfw_app.datasets import image_table
 from nsfw_app.datasets.earlier_parts import EarlierParts
 from nsfw_app.datasets.entries import Entry, Part, Unit
@@ -248,7 +248,7 @@ class Scanner:
             return footer, ()
         try:
             return footer, read_table(self._output.path(part.key)).to_pylist()
-        except ScanError as error:  # the footer is whole, the rows are not
+        except PartDamaged as error:  # the footer is whole, the rows are not
             log.warning("%s", error)
             return None, ()
 
@@ -317,9 +317,10 @@ class Scanner:
     def _replaced(self, part: Part, rows: Sequence[Row], known: KnownImages) -> PartFooter:
         """Write the file of a part, when earlier parts have lost the rows of its images."""
         with self._listing:
-            if replaced := self._earlier.with_same_images(part, self._current):
-                if Redo.LOST not in self._redo:
-                    self._earlier.check(part, replaced)
+            replaced = self._earlier.with_same_images(part, self._current)
+            if Redo.LOST not in self._redo:
+                self._earlier.check(part, replaced)
+            if replaced:
                 # Killed in between, the rows are not lost, and no image has two.
                 footer = self._output.write_unfinished(part.key, rows, part.container)
                 known.load(self._earlier.drop(part, replaced))

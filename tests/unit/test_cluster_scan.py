@@ -134,6 +134,28 @@ def test_rows_of_a_list_are_kept_where_its_disk_is_not_mounted(
         assert rows(output).keys() == before.keys()
 
 
+@pytest.mark.parametrize("is_cluster", [False, True])
+def test_rows_that_wait_for_their_group_are_kept_where_a_disk_is_not_mounted(
+    source: Path, output: Path, tmp_path: Path, is_cluster: bool
+) -> None:
+    """After the command was killed, their rows are in no part file; they still count."""
+    names = tmp_path / "list.txt"
+    names.write_text("\n".join(str(source / f"{number:03}.png") for number in range(4)))
+    named = Path(f"@{names}")
+    run(FakeWorkers(job(output), ["a"]), named)
+    change(source / "000.png", image_bytes(99))
+    workers = FakeWorkers(job(output), ["a"])
+    scanner = ClusterScanner(workers, workers.parts)
+    assert list(scanner._distinct(find_units([str(named)], left_out=scanner.left_out)))
+    source.rename(tmp_path / "unmounted")
+    with pytest.raises(ImagesLost, match="Is a disk not mounted"):
+        run(FakeWorkers(job(output), ["a"]), named) if is_cluster else scan(named, output)
+    (tmp_path / "unmounted").rename(source)
+    classifier = CountingClassifier()
+    run(FakeWorkers(job(output), ["a"], classifier=classifier), named)
+    assert classifier.reds == [99]
+
+
 def test_units_are_shared(source: Path, output: Path) -> None:
     """Each worker has two at first; a source that was named twice is scanned once."""
     workers = FakeWorkers(job(output), ["a", "b"])

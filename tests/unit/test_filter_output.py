@@ -314,7 +314,7 @@ def test_an_error_leaves_nothing(
 ) -> None:
     """A damaged part file ends it; neither the output nor a temporary file is there."""
     max((scanned / "images").iterdir()).write_bytes(b"damaged")
-    with pytest.raises(ScanError, match="cannot be read or is damaged"):
+    with pytest.raises(ScanError, match="is damaged or missing"):
         write(tmp_path / "kept", kind)
     assert not (tmp_path / "kept").exists()
     assert_nothing_left(tmp_path)

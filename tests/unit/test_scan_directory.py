@@ -1,5 +1,6 @@
 """The directory of a scan: one process at a time, and only rows that are consistent."""
 
+import errno
 import os
 import tarfile
 import zipfile
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.dataset_errors import ScanDiffers, ScanError, ScanRunning, SourceError
@@ -83,6 +85,27 @@ def test_part_files_that_disappear_are_noticed(tmp_path: Path) -> None:
             directory.finish({part.key}, left_out=LeftOutFiles(), unopened=[], finished_at="2026")
     assert ScanRecord.read(output).finished_at is None
     scan(source, output)
+    assert set(rows(output)) == {"a.png"}
+
+
+@pytest.mark.parametrize("name", ["read_metadata", "ParquetFile"])
+def test_part_files_that_cannot_be_read_now_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An error of a disk or server ends the scan, and is not taken for damage."""
+    source, output = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "a.png").write_bytes(image_bytes(1))
+    scan(source, output)
+    (source / "a.png").rename(tmp_path / "a.png")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, name, fail)
+        with pytest.raises(ScanError, match="cannot be read: Stale file handle"):
+            scan_all([source], output, emptied=Emptied.DELETE)
     assert set(rows(output)) == {"a.png"}
 
 
