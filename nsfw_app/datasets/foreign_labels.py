@@ -4,13 +4,15 @@
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
 - Where a table has a model's score and action, its column `label` is the model's verdict and is not
   read: `settled_label` is the human one.
-- An image file in a directory is known by its bytes, unless a row has its hash.
+- An image file in a directory is known by its bytes, unless a row has its hash. All paths in a
+  directory are relative to it, also those of tables below it.
 """
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -64,15 +66,13 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
         raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text.") from error
 
 
-def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = None) -> ForeignLabel:
-    """The label in a row; the image may be a file in the directory."""
+def _from_row(row: Mapping[str, str], *, where: str) -> ForeignLabel:
+    """The label in a row."""
     label = _label_column(row, where=where)
     for columns in ((label,), HASH_COLUMNS + PATH_COLUMNS):
         if not any(column in row for column in columns):
             raise LabelSetError(f"{where}: the column '{' or '.join(columns)}' is missing.")
-    sha256, path = _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS)
-    content = _content_sha256(directory / path) if directory and path and not sha256 else ""
-    return ForeignLabel(row[label], sha256, path, content)
+    return ForeignLabel(row[label], _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS))
 
 
 def _label_column(row: Mapping[str, str], *, where: str) -> str:
@@ -108,7 +108,8 @@ def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
         if table.suffix not in LABEL_TABLES:
             raise LabelSetError(f"{table} is not read: write it as metadata.jsonl or metadata.csv.")
         for where, row in read_rows(table):
-            yield _from_row(row, where=where, directory=table.parent)
+            label = _from_row(row, where=where)
+            yield _in_directory(label, directory, table) if label.path else label
     if not tables:
         for path in sorted(directory.rglob("*")):
             relative = path.relative_to(directory)
@@ -118,6 +119,14 @@ def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
                     path=relative.as_posix(),
                     content_sha256=_content_sha256(path),
                 )
+
+
+def _in_directory(label: ForeignLabel, directory: Path, table: Path) -> ForeignLabel:
+    """A label whose path is relative to a table, with that relative to the directory."""
+    below = table.parent.relative_to(directory).as_posix()
+    path = posixpath.normpath(posixpath.join(below, label.path))
+    content = "" if label.sha256 else _content_sha256(table.parent / label.path)
+    return replace(label, path=path, content_sha256=content)
 
 
 def _tasks(path: Path) -> Iterator[ForeignLabel]:
