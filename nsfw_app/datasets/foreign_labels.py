@@ -28,6 +28,7 @@ VERDICT_COLUMNS = {"nsfw_score", "action"}
 SETTLED_LABEL = "settled_label"
 METADATA = "metadata"  # name of the tables in an image folder
 LABEL_TABLES = (".jsonl", ".csv")
+LOCAL_FILES = "/data/local-files"  # of Label Studio; after `?d=` is the path of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,14 @@ def _objects(values: object) -> list[dict[str, Any]]:
 
 
 def _url_path(url: str) -> str:
-    """The path in the address of an image, also where Label Studio serves it from a directory."""
-    parts = urlsplit(url)
-    local = parse_qs(parts.query).get("d", [""])[0]
-    return local or unquote(parts.path) or url
+    """The path in the address of an image, also where Label Studio serves it from a directory.
+
+    A text that is no valid URL is the path.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if parts.path.rstrip("/").endswith(LOCAL_FILES):
+        return parse_qs(parts.query).get("d", [""])[0] or url
+    return unquote(parts.path) or url

@@ -195,6 +195,21 @@ def test_tasks_of_label_studio_are_read(store: Store, tmp_path: Path, run: Run) 
     }
 
 
+@pytest.mark.parametrize("url", ["http://[x/a.jpg", "https://cdn.example/a.jpg?d=200"])
+def test_addresses_of_tasks_are_taken_as_they_are(
+    url: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """An invalid URL is a path, and only local files of Label Studio have theirs in the query."""
+    image = add_labeled(store, pattern(1), None, name="a.jpg")
+    add_labeled(store, pattern(2), None, name="200")
+    choices = {"annotations": [{"result": [{"value": {"choices": ["nsfw"]}}]}]}
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([{"data": {"image": url}, **choices}]))
+    done = run("import-labels", path, "--source", "lab", "--match-names")
+    assert "1 labels read: 1 recorded" in done.out
+    assert [decision.image_sha256 for decision in imported(store)] == [image]
+
+
 def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: Run) -> None:
     """Without metadata, the directory of a file is its label."""
     image = add_labeled(store, pattern(1), None, name="1.png")
