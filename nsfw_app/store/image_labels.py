@@ -27,7 +27,8 @@ with corrections as (
 ),
 settled as (
   select p.image_sha256, max(p.id) as prediction_id,
-    min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest
+    min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest,
+    max({SETTLED_LABEL} <> o.model_label) as against_model
   from outcomes o join predictions p on p.id = o.prediction_id
   where not ({OVERRULED.format(outcome="o", prediction="p")})
   group by p.image_sha256
@@ -45,6 +46,7 @@ select p.image_sha256, i.perceptual_hash,
   c.lowest as correction, c.lowest <> c.highest as corrections_differ,
   coalesce(c.set_aside, 0) as set_aside,
   s.lowest as settled, s.lowest <> s.highest as settled_differ,
+  coalesce(s.against_model, 0) as against_model,
   coalesce(v.normal, 0) as normal, coalesce(v.nsfw, 0) as nsfw, coalesce(v.unsure, 0) as unsure,
   case when v.image_sha256 is null then (
     select min(substr(l.reviewer, {len(IMPORT_PREFIX) + 1})) from image_labels_all l
@@ -80,6 +82,8 @@ class ImageLabels:
     - `correction` is that confirmed in Relabel, `settled` what reviewers settled on; None where
       there is none.
     - A label is that of one prediction or model where they `differ`.
+    - `against_model` is whether a model whose prediction was settled had another label, at the
+      threshold of the latest decision about it. Every corrected image is one of these.
     - `set_aside` is whether a reviewer left it out of training in Relabel.
     - `source` is that of the upload, for reviewers who did not upload it.
     - `imported_from` is the source of its label, where no reviewer decided; such labels are not
@@ -96,6 +100,7 @@ class ImageLabels:
     set_aside: bool
     settled: Label | None
     settled_differ: bool
+    against_model: bool
     votes: Votes
     imported_from: str | None
     identity: ModelIdentity
@@ -122,6 +127,7 @@ class LabeledImages:
                 bool(row["set_aside"]),
                 row["settled"] and Label(row["settled"]),
                 bool(row["settled_differ"]),
+                bool(row["against_model"]),
                 Votes(row["normal"], row["nsfw"], row["unsure"]),
                 row["imported_from"],
                 ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),

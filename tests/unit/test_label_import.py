@@ -161,10 +161,7 @@ def test_training_sets_are_read_again(
     path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
     done = run("import-labels", path.get(set_format, output), "--source", "lab")
     assert done.out.startswith("15 labels read: 15 recorded, 0 already recorded, 0 not imported.\n")
-    rows = {
-        row.sha256: row.label
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
 
 
@@ -386,10 +383,7 @@ def test_imported_labels_enter_training_sets_under_their_source(store: Store) ->
     both = add_labeled(store, pattern(2), Label.NSFW)
     labels = {image: Label.NORMAL, both: Label.NSFW}
     store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
-    found = {
-        row.sha256: row
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    found = {row.sha256: row for row in read_rows(store, labels=Labels.ALL).rows}
     assert found[image].label_source == "lab"
     assert (found[image].image.votes.normal, found[image].split) == (0, Split.TRAIN)
     assert found[both].label_source == "decision"
@@ -480,17 +474,12 @@ def test_labels_count_while_images_wait(store: Store, tmp_path: Path, run: Run) 
     assert store.queue.size() == 3
     labels = {each.image_sha256: each.label for each in store.settled_labels.all()}
     assert labels == {wait: "normal", disputed: "normal", ours: "nsfw"}
-    trained = {
-        row.sha256: row.label
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    trained = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert trained == labels
     store.log.add(answer("u", Label.UNSURE, image_sha256=disputed), person("ann"))
     assert store.queue.size() == 3
     assert {each.image_sha256 for each in store.settled_labels.all()} == {wait, ours}
-    assert disputed not in {
-        row.sha256 for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    assert disputed not in {row.sha256 for row in read_rows(store, labels=Labels.ALL).rows}
     assert store.consistency.check() == []
 
 
@@ -517,9 +506,7 @@ def test_a_label_is_replaced_where_it_stands(store: Store, tmp_path: Path) -> No
     assert record({image: Label.NORMAL}, "lab") == Recorded(unchanged=1)
     assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
     assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
-    assert [
-        row.label for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    ] == ["nsfw"]
+    assert [row.label for row in read_rows(store, labels=Labels.ALL).rows] == ["nsfw"]
     assert [(d.model, d.reviewer_label, d.undone) for d in imported(store)] == [
         (FAKE.model, "normal", True),
         (FAKE.model, "nsfw", False),
@@ -573,7 +560,7 @@ def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run:
     assert "1 have none, because labels of sources differ." in done.out
     labels = {hashes[0]: Label.NORMAL, hashes[2]: Label.NSFW}
     assert store.label_imports.unstored() == labels
-    found = read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL)
+    found = read_rows(store, labels=Labels.ALL)
     assert (found.rows, found.omitted) == ([], {Omission.UNSTORED: 2})
 
 
