@@ -115,8 +115,10 @@ def read_rows(
     """
     omitted: Counter[Omission] = Counter()
     barred = near_restricted(store.labeled_images)
-    omitted[Omission.RESTRICTED] = len(store.restrictions.all())
+    restricted = store.labeled_images.restricted_labels()
+    omitted[Omission.RESTRICTED] = restricted.corrected
     if labels is Labels.ALL:
+        omitted[Omission.RESTRICTED] = restricted.settled
         omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
     strata: Counter[tuple[Label, bool]] = Counter()

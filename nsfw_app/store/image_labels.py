@@ -12,7 +12,7 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.label_imports import IMPORTED, OVERRULED, SETTLED_OUTCOME
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.settled_categories import NAMED, settled_categories
-from nsfw_app.store.training import ONE_PER_IMAGE
+from nsfw_app.store.training import MISCLASSIFIED, ONE_PER_IMAGE
 
 SETTLED_LABEL = f"""
 case when {SETTLED_OUTCOME.format(outcome="o")} and o.label in ('normal', 'nsfw') then o.label end
@@ -64,6 +64,24 @@ from settled s join predictions p on p.id = s.prediction_id
 where not {RESTRICTED.format(image="p.image_sha256")}
 order by p.image_sha256
 """
+# Restricted images with a settled label, and those of them that were corrected.
+RESTRICTED_LABELS = f"""
+select count(*) as settled, coalesce(sum(corrected), 0) as corrected from (
+  select max({MISCLASSIFIED.format(row="o")} and o.confirmed <> '') as corrected
+  from outcomes o join predictions p on p.id = o.prediction_id
+  where {RESTRICTED.format(image="p.image_sha256")} and {SETTLED_LABEL} is not null
+    and not ({OVERRULED.format(outcome="o", prediction="p")})
+  group by p.image_sha256
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedLabels:
+    """How many restricted images have a settled label, and how many of them a corrected one."""
+
+    settled: int
+    corrected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,10 @@ class LabeledImages:
             """
         )
         return {row[0]: row[1] for row in rows}
+
+    def restricted_labels(self) -> RestrictedLabels:
+        """How many restricted images have labels."""
+        return RestrictedLabels(*self._connections.row(RESTRICTED_LABELS))
 
     def hash_starts(self, digits: int) -> Iterator[tuple[str, str]]:
         """The hash of every stored image, and the first digits of its perceptual hash."""

@@ -103,6 +103,23 @@ def test_restricted_images_and_their_copies_are_never_rows(store: Store) -> None
     assert found.omitted == {Omission.RESTRICTED: 1, Omission.NEAR_RESTRICTED: 1}
 
 
+def test_restricted_images_are_counted_where_they_had_been_rows(store: Store) -> None:
+    """Those without a label never, those with a settled one if settled decisions are rows."""
+    images = [
+        add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NORMAL),
+        add_labeled(store, pattern(2), Label.NSFW),
+        add_labeled(store, pattern(3), Label.NSFW),
+        add_labeled(store, pattern(4), Label.UNSURE),
+    ]
+    for number, image in enumerate(images):
+        label = Label.NORMAL if number == 0 else Label.NSFW
+        made = answer(f"{number}", label, image_sha256=image, reasons=(Reason.MINOR_PRESENT,))
+        store.log.add(made, person("cid", owner="ann"))
+    assert len(store.restrictions.all()) == 4
+    assert read_rows(store).omitted == {Omission.RESTRICTED: 1}
+    assert everything(store).omitted == {Omission.RESTRICTED: 3}
+
+
 def grown(side: int) -> Image.Image:
     """An image with a gray square: those of sides that differ little are near duplicates."""
     image = pattern(1)
