@@ -10,6 +10,7 @@
 
 import hashlib
 import json
+import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +91,9 @@ def _label_column(row: Mapping[str, str], *, where: str) -> str:
 
 def _content_sha256(path: Path) -> str:
     """The hash of an image file; empty where there is none."""
-    if path.name.startswith(".") or not is_image_name(path.name) or not path.is_file():
+    if path.name.startswith(".") or not is_image_name(path.name):
+        return ""
+    if not os.path.isfile(path):  # noqa: PTH113  # a name that is too long is no error here
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -309,15 +309,15 @@ def test_a_preview_is_known_by_the_hash_in_its_name(
 
 
 def test_paths_in_a_directory_are_relative_to_it(store: Store, tmp_path: Path, run: Run) -> None:
-    """Also those of a table in a directory below it, whose files may be missing."""
+    """Also those of a table in a directory below it, whose files may be missing, or impossible."""
     add_labeled(store, pattern(1), None, name="0001.jpg")
     image = add_labeled(store, pattern(2), None, name="images/0001.jpg")
     folder = tmp_path / "set" / "train"
     folder.mkdir(parents=True)
-    rows = [{"file_name": name, "label": "nsfw"} for name in ("0001.jpg", "../images/0001.jpg")]
-    write_rows(folder / "metadata.csv", rows)
+    names = ("0001.jpg", "../images/0001.jpg", f"{'x' * 300}.jpg")
+    write_rows(folder / "metadata.csv", [{"file_name": name, "label": "nsfw"} for name in names])
     done = run("import-labels", tmp_path / "set", "--source", "lab")
-    assert "2 labels read: 1 recorded" in done.out
+    assert "3 labels read: 1 recorded" in done.out
     assert "Not imported: 1 of paths of which only the last part is known" in done.err
     assert [decision.image_sha256 for decision in imported(store)] == [image]
 
