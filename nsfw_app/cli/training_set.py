@@ -3,8 +3,9 @@
 import sys
 from collections import Counter
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import typer
@@ -22,6 +23,8 @@ from nsfw_app.datasets.training_set_export import SetFormat, write_training_set
 from nsfw_app.records import Label
 from nsfw_app.rules.retention import Retention
 from nsfw_app.store.audit import AuditAction
+
+EXTREME_WEIGHT = 10  # times the median
 
 
 def training_set(
@@ -64,7 +67,6 @@ def training_set(
     read = partial(
         read_rows,
         store,
-        threshold_of=cache(lambda model: policies.of(model).threshold),
         labels=labels,
         test_share=test_share,
     )
@@ -90,6 +92,8 @@ def training_set(
         typer.echo(f"{split}: {_counts(rows, split)}")
     if short := _too_small(rows):
         typer.echo(short, err=True)
+    if extreme := _extreme_weights(rows):
+        typer.echo(extreme, err=True)
     typer.echo(f"Written: {output}", err=True)
     if repository is None:
         return
@@ -161,3 +165,18 @@ def _too_small(rows: TrainingRows) -> str:
                     f"labeled {label}; at least {MIN_GROUPS[split]} are needed."
                 )
     return ""
+
+
+def _extreme_weights(rows: TrainingRows) -> str:
+    """How much of the set a few images are; empty where no weight is far above the median."""
+    weights = [row.weight for row in rows.rows]
+    limit = EXTREME_WEIGHT * median(weights)
+    above = [each for each in weights if each > limit]
+    if not above:
+        return ""
+    return (
+        f"Sampling weights are uneven: {len(above):,} of {len(weights):,} images have more than "
+        f"{EXTREME_WEIGHT} times the median weight, up to {max(above):,.2f}, and "
+        f"{sum(above) / sum(weights):.1%} of the total. Training and measures depend mostly on "
+        "these few. Keep previews of agreements with NSFW_KEEP_IMAGES=all."
+    )

@@ -4,13 +4,16 @@
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
 - Where a table has a model's score and action, its column `label` is the model's verdict and is not
   read: `settled_label` is the human one.
-- An image file in a directory is known by its bytes, unless a row has its hash.
+- An image file in a directory is known by its bytes, unless a row has its hash. All paths in a
+  directory are relative to it, also those of tables below it.
 """
 
 import hashlib
 import json
+import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -26,6 +29,7 @@ VERDICT_COLUMNS = {"nsfw_score", "action"}
 SETTLED_LABEL = "settled_label"
 METADATA = "metadata"  # name of the tables in an image folder
 LABEL_TABLES = (".jsonl", ".csv")
+LOCAL_FILES = "/data/local-files"  # of Label Studio; after `?d=` is the path of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,13 @@ def read_labels(path: Path) -> Iterator[ForeignLabel]:
         raise LabelSetError(f"{path} cannot be read: it is not UTF-8 text.") from error
 
 
-def _from_row(row: Mapping[str, str], *, where: str, directory: Path | None = None) -> ForeignLabel:
-    """The label in a row; the image may be a file in the directory."""
+def _from_row(row: Mapping[str, str], *, where: str) -> ForeignLabel:
+    """The label in a row."""
     label = _label_column(row, where=where)
     for columns in ((label,), HASH_COLUMNS + PATH_COLUMNS):
         if not any(column in row for column in columns):
             raise LabelSetError(f"{where}: the column '{' or '.join(columns)}' is missing.")
-    sha256, path = _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS)
-    content = _content_sha256(directory / path) if directory and path and not sha256 else ""
-    return ForeignLabel(row[label], sha256, path, content)
+    return ForeignLabel(row[label], _first(row, HASH_COLUMNS), _first(row, PATH_COLUMNS))
 
 
 def _label_column(row: Mapping[str, str], *, where: str) -> str:
@@ -89,7 +91,9 @@ def _label_column(row: Mapping[str, str], *, where: str) -> str:
 
 def _content_sha256(path: Path) -> str:
     """The hash of an image file; empty where there is none."""
-    if path.name.startswith(".") or not is_image_name(path.name) or not path.is_file():
+    if path.name.startswith(".") or not is_image_name(path.name):
+        return ""
+    if not os.path.isfile(path):  # noqa: PTH113  # a name that is too long is no error here
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -108,7 +112,8 @@ def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
         if table.suffix not in LABEL_TABLES:
             raise LabelSetError(f"{table} is not read: write it as metadata.jsonl or metadata.csv.")
         for where, row in read_rows(table):
-            yield _from_row(row, where=where, directory=table.parent)
+            label = _from_row(row, where=where)
+            yield _in_directory(label, directory, table) if label.path else label
     if not tables:
         for path in sorted(directory.rglob("*")):
             relative = path.relative_to(directory)
@@ -118,6 +123,14 @@ def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
                     path=relative.as_posix(),
                     content_sha256=_content_sha256(path),
                 )
+
+
+def _in_directory(label: ForeignLabel, directory: Path, table: Path) -> ForeignLabel:
+    """A label whose path is relative to a table, with that relative to the directory."""
+    below = table.parent.relative_to(directory).as_posix()
+    path = posixpath.normpath(posixpath.join(below, label.path))
+    content = "" if label.sha256 else _content_sha256(table.parent / label.path)
+    return replace(label, path=path, content_sha256=content)
 
 
 def _tasks(path: Path) -> Iterator[ForeignLabel]:
@@ -159,7 +172,14 @@ def _objects(values: object) -> list[dict[str, Any]]:
 
 
 def _url_path(url: str) -> str:
-    """The path in the address of an image, also where Label Studio serves it from a directory."""
-    parts = urlsplit(url)
-    local = parse_qs(parts.query).get("d", [""])[0]
-    return local or unquote(parts.path) or url
+    """The path in the address of an image, also where Label Studio serves it from a directory.
+
+    A text that is no valid URL is the path.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if parts.path.rstrip("/").endswith(LOCAL_FILES):
+        return parse_qs(parts.query).get("d", [""])[0] or url
+    return unquote(parts.path) or url

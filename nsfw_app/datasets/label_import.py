@@ -1,9 +1,11 @@
 """Finds the images that labels from elsewhere are about, and says what the labels change.
 
-- An image is found by its hash or, of a file in a directory, by the hash of its bytes; or else by
-  the whole path under which it was uploaded, or by the hash that is the name of the file.
+- An image is found by its hash. A file in a directory is the image of its bytes or, where only that
+  one is stored, of the hash that is its name, as previews in training sets have it.
+- Otherwise it is found by the whole path under which it was uploaded, or by the hash that is the
+  name of the file.
 - `NameMatch.LAST_PART` also takes the last part of a path, where neither several images nor several
-  paths have it.
+  paths have it; and paths of files whose bytes are of no stored image.
 - A hash that is not known is the label of an image that is not stored, such as one of a scan.
 - What cannot be attributed to one known image with one label is counted, and not imported.
 """
@@ -169,15 +171,17 @@ class _Images:
         """The hash of the image of a label, stored or not, or why there is none."""
         if each.sha256:
             return _hash(each.sha256) or Unused.INVALID_HASH
-        if each.content_sha256 in self._known:
-            return each.content_sha256
         named = _hash_in_name(each.path)
+        if content := each.content_sha256:
+            stored = next((found for found in (content, named) if found in self._known), "")
+            if stored or self._names_by is NameMatch.WHOLE_PATH:
+                return stored or content
         whole = self._stored.get(each.path, set()) | ({named} & self._known)
         if whole:
             return next(iter(whole)) if len(whole) == 1 else Unused.AMBIGUOUS
         image = self._by_last_part(each.path)
         if image is Unused.UNMATCHED:
-            return named or each.content_sha256 or image
+            return each.content_sha256 or named or image
         return image
 
     def _by_last_part(self, path: str) -> str | Unused:

@@ -7,13 +7,14 @@
   a hash of their names, and the test split takes the first of them until it is full.
 - Which labeled images are written depends on whether they agree with the model: previews of
   agreements may not be kept, and corrections may be the only labels. A row has the sampling weight
-  of its stratum: its labeled images in the store, divided by those that are written. Strata are
-  labels, by whether the latest prediction that reviewers decided about has the same label.
+  of its stratum: its labeled images in the store, divided by those that are written.
+- Strata are settled labels, by whether a model had another label when they were decided. They are
+  what images were chosen by: a later threshold or model, or a correction, changes none.
 """
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,16 +94,15 @@ class _Labeled:
     label: Label
     source: str
 
-    def stratum(self, threshold_of: Callable[[str], float]) -> tuple[Label, bool]:
-        """The label, and whether the model's is the same."""
-        flagged = self.image.nsfw_score >= threshold_of(self.image.identity.model)
-        return self.label, flagged == (self.label is Label.NSFW)
+    @property
+    def stratum(self) -> tuple[Label, bool]:
+        """The label that reviewers settled on, and whether it was against a model's."""
+        return self.image.settled or self.label, self.image.against_model
 
 
 def read_rows(
     store: Store,
     *,
-    threshold_of: Callable[[str], float],
     labels: Labels = Labels.CORRECTIONS,
     test_share: float = 0.2,
 ) -> TrainingRows:
@@ -110,21 +110,22 @@ def read_rows(
 
     Args:
         store: Labels and previews; an image without a preview is left out.
-        threshold_of: The threshold of a model's policy, by which it agrees with a label or not.
         labels: Corrections only, or settled decisions as well.
         test_share: The share of images for the test split, in [0, 1].
     """
     omitted: Counter[Omission] = Counter()
     barred = near_restricted(store.labeled_images)
-    omitted[Omission.RESTRICTED] = len(store.restrictions.all())
+    restricted = store.labeled_images.restricted_labels()
+    omitted[Omission.RESTRICTED] = restricted.corrected
     if labels is Labels.ALL:
+        omitted[Omission.RESTRICTED] = restricted.settled
         omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
     strata: Counter[tuple[Label, bool]] = Counter()
     for image in store.labeled_images.all():
         found = _labeled(image)
         if isinstance(found, _Labeled):
-            strata[found.stratum(threshold_of)] += 1
+            strata[found.stratum] += 1
         if labels is Labels.CORRECTIONS and image.correction is None and not image.set_aside:
             continue
         if isinstance(found, Omission):
@@ -141,7 +142,7 @@ def read_rows(
         members[group].append(each)
     named = {group[0].image.image_sha256: group for group in members.values()}
     tested = _test_groups(named, test_share)
-    written = Counter(each.stratum(threshold_of) for group in named.values() for each in group)
+    written = Counter(each.stratum for group in named.values() for each in group)
     weights = {stratum: strata[stratum] / count for stratum, count in written.items()}
     rows = [
         TrainingRow(
@@ -150,7 +151,7 @@ def read_rows(
             each.source,
             name,
             Split.TEST if name in tested else Split.TRAIN,
-            weights[each.stratum(threshold_of)],
+            weights[each.stratum],
         )
         for name, group in named.items()
         for each in group

@@ -12,7 +12,7 @@ from nsfw_app.store.connections import Connections
 from nsfw_app.store.label_imports import IMPORTED, OVERRULED, SETTLED_OUTCOME
 from nsfw_app.store.restrictions import RESTRICTED
 from nsfw_app.store.settled_categories import NAMED, settled_categories
-from nsfw_app.store.training import ONE_PER_IMAGE
+from nsfw_app.store.training import MISCLASSIFIED, ONE_PER_IMAGE
 
 SETTLED_LABEL = f"""
 case when {SETTLED_OUTCOME.format(outcome="o")} and o.label in ('normal', 'nsfw') then o.label end
@@ -27,7 +27,8 @@ with corrections as (
 ),
 settled as (
   select p.image_sha256, max(p.id) as prediction_id,
-    min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest
+    min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest,
+    max({SETTLED_LABEL} <> o.model_label) as against_model
   from outcomes o join predictions p on p.id = o.prediction_id
   where not ({OVERRULED.format(outcome="o", prediction="p")})
   group by p.image_sha256
@@ -45,6 +46,7 @@ select p.image_sha256, i.perceptual_hash,
   c.lowest as correction, c.lowest <> c.highest as corrections_differ,
   coalesce(c.set_aside, 0) as set_aside,
   s.lowest as settled, s.lowest <> s.highest as settled_differ,
+  coalesce(s.against_model, 0) as against_model,
   coalesce(v.normal, 0) as normal, coalesce(v.nsfw, 0) as nsfw, coalesce(v.unsure, 0) as unsure,
   case when v.image_sha256 is null then (
     select min(substr(l.reviewer, {len(IMPORT_PREFIX) + 1})) from image_labels_all l
@@ -62,6 +64,24 @@ from settled s join predictions p on p.id = s.prediction_id
 where not {RESTRICTED.format(image="p.image_sha256")}
 order by p.image_sha256
 """
+# Restricted images with a settled label, and those of them that were corrected.
+RESTRICTED_LABELS = f"""
+select count(*) as settled, coalesce(sum(corrected), 0) as corrected from (
+  select max({MISCLASSIFIED.format(row="o")} and o.confirmed <> '') as corrected
+  from outcomes o join predictions p on p.id = o.prediction_id
+  where {RESTRICTED.format(image="p.image_sha256")} and {SETTLED_LABEL} is not null
+    and not ({OVERRULED.format(outcome="o", prediction="p")})
+  group by p.image_sha256
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedLabels:
+    """How many restricted images have a settled label, and how many of them a corrected one."""
+
+    settled: int
+    corrected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,8 @@ class ImageLabels:
     - `correction` is that confirmed in Relabel, `settled` what reviewers settled on; None where
       there is none.
     - A label is that of one prediction or model where they `differ`.
+    - `against_model` is whether a model whose prediction was settled had another label, at the
+      threshold of the latest decision about it. Every corrected image is one of these.
     - `set_aside` is whether a reviewer left it out of training in Relabel.
     - `source` is that of the upload, for reviewers who did not upload it.
     - `imported_from` is the source of its label, where no reviewer decided; such labels are not
@@ -96,6 +118,7 @@ class ImageLabels:
     set_aside: bool
     settled: Label | None
     settled_differ: bool
+    against_model: bool
     votes: Votes
     imported_from: str | None
     identity: ModelIdentity
@@ -122,6 +145,7 @@ class LabeledImages:
                 bool(row["set_aside"]),
                 row["settled"] and Label(row["settled"]),
                 bool(row["settled_differ"]),
+                bool(row["against_model"]),
                 Votes(row["normal"], row["nsfw"], row["unsure"]),
                 row["imported_from"],
                 ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),
@@ -138,6 +162,10 @@ class LabeledImages:
             """
         )
         return {row[0]: row[1] for row in rows}
+
+    def restricted_labels(self) -> RestrictedLabels:
+        """How many restricted images have labels."""
+        return RestrictedLabels(*self._connections.row(RESTRICTED_LABELS))
 
     def hash_starts(self, digits: int) -> Iterator[tuple[str, str]]:
         """The hash of every stored image, and the first digits of its perceptual hash."""

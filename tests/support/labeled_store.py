@@ -54,10 +54,12 @@ def add_labeled(
     reviewers: Sequence[str] = REVIEWERS,
     name: str = "photo.png",
     arrival: Arrival | None = None,
+    threshold: float = 0.5,
 ) -> str:
     """Add an image that the model scores 0.9, and decisions of all reviewers; return its hash.
 
-    A label is confirmed only against the model: where reviewers settled on normal.
+    A label is confirmed only against the model: where reviewers settled on normal at a threshold
+    below the score.
     """
     jpeg = encoded(image, "JPEG", quality=95)
     sha256 = hashlib.sha256(jpeg).hexdigest()
@@ -69,7 +71,7 @@ def add_labeled(
     for reviewer in reviewers if label else ():
         assert label is not None
         nonce = f"{reviewer} {sha256[:16]} {label} {identity.model}"
-        made = answer(nonce, label, image_sha256=sha256)
+        made = answer(nonce, label, image_sha256=sha256, threshold=threshold)
         made = replace(
             made, model=identity.model, revision=identity.revision, backend=identity.backend
         )

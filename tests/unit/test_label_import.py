@@ -161,10 +161,7 @@ def test_training_sets_are_read_again(
     path = {"csv": output / "labels.csv", "label-studio": output / "tasks.json"}
     done = run("import-labels", path.get(set_format, output), "--source", "lab")
     assert done.out.startswith("15 labels read: 15 recorded, 0 already recorded, 0 not imported.\n")
-    rows = {
-        row.sha256: row.label
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    rows = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert {d.image_sha256: d.reviewer_label for d in imported(store)} == rows
 
 
@@ -195,6 +192,21 @@ def test_tasks_of_label_studio_are_read(store: Store, tmp_path: Path, run: Run) 
     }
 
 
+@pytest.mark.parametrize("url", ["http://[x/a.jpg", "https://cdn.example/a.jpg?d=200"])
+def test_addresses_of_tasks_are_taken_as_they_are(
+    url: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """An invalid URL is a path, and only local files of Label Studio have theirs in the query."""
+    image = add_labeled(store, pattern(1), None, name="a.jpg")
+    add_labeled(store, pattern(2), None, name="200")
+    choices = {"annotations": [{"result": [{"value": {"choices": ["nsfw"]}}]}]}
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([{"data": {"image": url}, **choices}]))
+    done = run("import-labels", path, "--source", "lab", "--match-names")
+    assert "1 labels read: 1 recorded" in done.out
+    assert [decision.image_sha256 for decision in imported(store)] == [image]
+
+
 def test_directories_named_by_label_are_read(store: Store, tmp_path: Path, run: Run) -> None:
     """Without metadata, the directory of a file is its label."""
     image = add_labeled(store, pattern(1), None, name="1.png")
@@ -213,18 +225,14 @@ def test_files_in_directories_are_known_by_their_bytes(
     """By any name; a file that is not stored is an image of a scan, by the same hash."""
     first, second = (encoded(pattern(seed), "JPEG", quality=95) for seed in (1, 2))
     image = add_labeled(store, pattern(1), None, name="other.png")
-    add_labeled(store, pattern(3), None, name="third.jpg")
     folder = tmp_path / "labeled" / "nsfw"
     folder.mkdir(parents=True)
-    names = {"x.jpg": first, "y.jpg": second, "third.jpg": b"z", ".DS_Store": b"z", "z.txt": b"z"}
+    names = {"x.jpg": first, "y.jpg": second, ".DS_Store": b"z", "z.txt": b"z"}
     for name, content in names.items():
         (folder / name).write_bytes(content)
     done = run("import-labels", tmp_path / "labeled", "--source", "lab")
-    assert "5 labels read: 2 recorded" in done.out
-    assert done.err.splitlines() == [
-        "Not imported: 2 of images that are not stored here.",
-        "Not imported: 1 of paths of which only the last part is known (see --match-names).",
-    ]
+    assert "4 labels read: 2 recorded" in done.out
+    assert done.err == "Not imported: 2 of images that are not stored here.\n"
     assert [(d.image_sha256, d.reviewer_label) for d in imported(store)] == [(image, "nsfw")]
     assert store.label_imports.unstored() == {hashlib.sha256(second).hexdigest(): Label.NSFW}
 
@@ -245,6 +253,73 @@ def test_metadata_of_image_folders_is_read(store: Store, tmp_path: Path, run: Ru
     done = run("import-labels", tmp_path / "labeled", "--source", "lab")
     assert done.code == 1
     assert "metadata.parquet is not read: write it as metadata.jsonl or metadata.csv." in done.err
+
+
+@pytest.mark.parametrize("name", ["0001.jpg", "train/0001.jpg"])
+@pytest.mark.parametrize("tables", ["with tables", "without tables"])
+def test_other_files_of_the_same_name_are_other_images(
+    tables: str, name: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Bytes that are known, and of no stored image, are an image that is not stored."""
+    add_labeled(store, pattern(1), None, name=name if tables == "with tables" else f"nsfw/{name}")
+    hashes = []
+    for seed, split in enumerate(("train", "test"), start=10):
+        content = encoded(pattern(seed), "JPEG", quality=95)
+        hashes.append(hashlib.sha256(content).hexdigest())
+        folder = tmp_path / "set" / (split if tables == "with tables" else f"nsfw/{split}/nsfw")
+        folder.mkdir(parents=True)
+        (folder / "0001.jpg").write_bytes(content)
+        if tables == "with tables":
+            write_rows(folder / "metadata.csv", [{"file_name": "0001.jpg", "label": "nsfw"}])
+    done = run("import-labels", tmp_path / "set", "--source", "lab")
+    assert "2 labels read: 2 recorded, 0 already recorded, 0 not imported." in done.out
+    assert imported(store) == []
+    assert store.label_imports.unstored() == dict.fromkeys(hashes, Label.NSFW)
+
+
+def test_files_in_two_directories_are_never_one_image(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Also where names are asked for: both tables have the same name for their file."""
+    add_labeled(store, pattern(1), None, name="0001.jpg")
+    for split in ("train", "test"):
+        folder = tmp_path / "set" / split
+        folder.mkdir(parents=True)
+        (folder / "0001.jpg").write_bytes(split.encode())
+        write_rows(folder / "metadata.csv", [{"file_name": "0001.jpg", "label": "nsfw"}])
+    done = run("import-labels", tmp_path / "set", "--source", "lab", "--match-names")
+    assert done.err == "Not imported: 2 of different paths with the same last part.\n"
+    assert imported(store) == []
+
+
+@pytest.mark.parametrize("names", [(), ("--match-names",)])
+def test_a_preview_is_known_by_the_hash_in_its_name(
+    names: tuple[str, ...], store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Where the image of that hash is stored; else a file is the image that its bytes are."""
+    image = add_labeled(store, pattern(1), None, name="other.png")
+    folder = tmp_path / "set" / "nsfw"
+    folder.mkdir(parents=True)
+    (folder / f"{image}.jpg").write_bytes(b"preview")
+    (folder / f"{'0' * 64}.jpg").write_bytes(b"other")
+    done = run("import-labels", tmp_path / "set", "--source", "lab", *names)
+    assert "2 labels read: 2 recorded" in done.out
+    assert [decision.image_sha256 for decision in imported(store)] == [image]
+    assert list(store.label_imports.unstored()) == [hashlib.sha256(b"other").hexdigest()]
+
+
+def test_paths_in_a_directory_are_relative_to_it(store: Store, tmp_path: Path, run: Run) -> None:
+    """Also those of a table in a directory below it, whose files may be missing, or impossible."""
+    add_labeled(store, pattern(1), None, name="0001.jpg")
+    image = add_labeled(store, pattern(2), None, name="images/0001.jpg")
+    folder = tmp_path / "set" / "train"
+    folder.mkdir(parents=True)
+    names = ("0001.jpg", "../images/0001.jpg", f"{'x' * 300}.jpg")
+    write_rows(folder / "metadata.csv", [{"file_name": name, "label": "nsfw"} for name in names])
+    done = run("import-labels", tmp_path / "set", "--source", "lab")
+    assert "3 labels read: 1 recorded" in done.out
+    assert "Not imported: 1 of paths of which only the last part is known" in done.err
+    assert [decision.image_sha256 for decision in imported(store)] == [image]
 
 
 @pytest.mark.parametrize("output", ["kept.jsonl", "copied"])
@@ -308,10 +383,7 @@ def test_imported_labels_enter_training_sets_under_their_source(store: Store) ->
     both = add_labeled(store, pattern(2), Label.NSFW)
     labels = {image: Label.NORMAL, both: Label.NSFW}
     store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
-    found = {
-        row.sha256: row
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    found = {row.sha256: row for row in read_rows(store, labels=Labels.ALL).rows}
     assert found[image].label_source == "lab"
     assert (found[image].image.votes.normal, found[image].split) == (0, Split.TRAIN)
     assert found[both].label_source == "decision"
@@ -402,17 +474,12 @@ def test_labels_count_while_images_wait(store: Store, tmp_path: Path, run: Run) 
     assert store.queue.size() == 3
     labels = {each.image_sha256: each.label for each in store.settled_labels.all()}
     assert labels == {wait: "normal", disputed: "normal", ours: "nsfw"}
-    trained = {
-        row.sha256: row.label
-        for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    trained = {row.sha256: row.label for row in read_rows(store, labels=Labels.ALL).rows}
     assert trained == labels
     store.log.add(answer("u", Label.UNSURE, image_sha256=disputed), person("ann"))
     assert store.queue.size() == 3
     assert {each.image_sha256 for each in store.settled_labels.all()} == {wait, ours}
-    assert disputed not in {
-        row.sha256 for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    }
+    assert disputed not in {row.sha256 for row in read_rows(store, labels=Labels.ALL).rows}
     assert store.consistency.check() == []
 
 
@@ -439,9 +506,7 @@ def test_a_label_is_replaced_where_it_stands(store: Store, tmp_path: Path) -> No
     assert record({image: Label.NORMAL}, "lab") == Recorded(unchanged=1)
     assert record({image: Label.NSFW}, "lab") == Recorded(added=1)
     assert [each.label for each in store.settled_labels.all()] == ["nsfw"]
-    assert [
-        row.label for row in read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL).rows
-    ] == ["nsfw"]
+    assert [row.label for row in read_rows(store, labels=Labels.ALL).rows] == ["nsfw"]
     assert [(d.model, d.reviewer_label, d.undone) for d in imported(store)] == [
         (FAKE.model, "normal", True),
         (FAKE.model, "nsfw", False),
@@ -495,7 +560,7 @@ def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run:
     assert "1 have none, because labels of sources differ." in done.out
     labels = {hashes[0]: Label.NORMAL, hashes[2]: Label.NSFW}
     assert store.label_imports.unstored() == labels
-    found = read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL)
+    found = read_rows(store, labels=Labels.ALL)
     assert (found.rows, found.omitted) == ([], {Omission.UNSTORED: 2})
 
 

@@ -81,7 +81,7 @@ def test_training_sets_have_them(tmp_path: Path) -> None:
         NewDecision("u", unknown, Label.NSFW, 0.5, FAKE.model, FAKE.revision, FAKE.backend),
         person("ann"),
     )
-    rows = read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL)
+    rows = read_rows(store, labels=Labels.ALL)
     found = {row.sha256: metadata(row)["categories"] for row in rows.rows}
     assert found == {gory: '["gore_or_violence"]', unknown: "null"}
     card = dataset_card("set", rows, Provenance({}, Retention(), "2026-01-01"))
@@ -100,5 +100,5 @@ def test_a_label_corrected_to_normal_has_no_unsafe_category(tmp_path: Path) -> N
     store.training.decide(wrong.prediction_id, Label.NORMAL, reviewer="ann")
     (line,) = training_jsonl(store.training.confirmed())
     assert json.loads(line)["categories"] == ["drawing"]
-    (row,) = read_rows(store, threshold_of=lambda _: 0.5).rows
+    (row,) = read_rows(store).rows
     assert (row.label, row.categories) == (Label.NORMAL, (DRAWING,))

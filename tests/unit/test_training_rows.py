@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 def everything(store: Store, *, test_share: float = 0.2) -> TrainingRows:
     """Corrections and settled decisions."""
-    return read_rows(store, threshold_of=lambda _: 0.5, labels=Labels.ALL, test_share=test_share)
+    return read_rows(store, labels=Labels.ALL, test_share=test_share)
 
 
 def test_corrections_are_the_labels_unless_more_are_asked_for(store: Store) -> None:
@@ -34,7 +34,7 @@ def test_corrections_are_the_labels_unless_more_are_asked_for(store: Store) -> N
     corrected = add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NSFW)
     settled = add_labeled(store, pattern(2), Label.NSFW)
     add_labeled(store, pattern(3), None)
-    (row,) = read_rows(store, threshold_of=lambda _: 0.5).rows
+    (row,) = read_rows(store).rows
     assert (row.sha256, row.label, row.label_source) == (
         corrected,
         Label.NSFW,
@@ -60,20 +60,33 @@ def test_weights_count_labeled_images_that_are_not_written(store: Store) -> None
     error = add_labeled(store, pattern(4), Label.NORMAL)
     found = {row.sha256: row.weight for row in everything(store).rows}
     assert found == {agreed[0]: 3, corrected: 1, error: 1}
-    (row,) = read_rows(store, threshold_of=lambda _: 0.5).rows
+    (row,) = read_rows(store).rows
     assert (row.sha256, row.weight) == (corrected, 2)
 
 
-def test_the_stratum_depends_on_the_threshold_of_the_model(store: Store) -> None:
-    """Scored 0.9, an image labeled normal agrees with a model whose threshold is 0.95."""
-    add_labeled(store, pattern(1), Label.NORMAL)
-    other = add_labeled(store, pattern(2), Label.NORMAL, identity=OTHER)
-    store.previews.remove(add_labeled(store, pattern(3), Label.NORMAL, identity=OTHER))
-    rows = read_rows(
-        store, threshold_of={FAKE.model: 0.5, OTHER.model: 0.95}.__getitem__, labels=Labels.ALL
-    ).rows
-    assert {row.sha256: row.weight for row in rows}[other] == 2
-    assert sorted(row.weight for row in rows) == [1, 2]
+def test_the_stratum_is_that_of_the_decision(store: Store) -> None:
+    """Scored 0.9, an image labeled normal agreed with a model that had the threshold 0.95 then."""
+    error = add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NORMAL)
+    agreed = [add_labeled(store, pattern(at), Label.NORMAL, threshold=0.95) for at in (2, 3, 4)]
+    for image in agreed[1:]:
+        store.previews.remove(image)
+    assert {row.sha256: row.weight for row in everything(store).rows} == {error: 1, agreed[0]: 3}
+    assert {row.sha256: row.weight for row in read_rows(store).rows} == {error: 1}
+
+
+@pytest.mark.parametrize("change", ["later model", "corrected to the model's label"])
+def test_a_correction_keeps_its_stratum(change: str, store: Store) -> None:
+    """It represents errors, also if a later model or its corrected label agrees."""
+    label = Label.NSFW if change == "corrected to the model's label" else Label.NORMAL
+    corrected = add_labeled(store, pattern(1), Label.NORMAL, confirmed=label)
+    add_labeled(store, pattern(2), Label.NORMAL)
+    for seed in range(3, 8):
+        add_labeled(store, pattern(seed), Label.NSFW)
+        add_labeled(store, pattern(seed + 5), Label.NORMAL, threshold=0.95)
+    if change == "later model":
+        add_labeled(store, pattern(1), Label.NORMAL, identity=OTHER, threshold=0.95)
+    (row,) = read_rows(store).rows
+    assert (row.sha256, row.label, row.weight) == (corrected, label, 2)
 
 
 def test_restricted_images_and_their_copies_are_never_rows(store: Store) -> None:
@@ -88,6 +101,23 @@ def test_restricted_images_and_their_copies_are_never_rows(store: Store) -> None
     found = everything(store)
     assert len(found.rows) == 1
     assert found.omitted == {Omission.RESTRICTED: 1, Omission.NEAR_RESTRICTED: 1}
+
+
+def test_restricted_images_are_counted_where_they_had_been_rows(store: Store) -> None:
+    """Those without a label never, those with a settled one if settled decisions are rows."""
+    images = [
+        add_labeled(store, pattern(1), Label.NORMAL, confirmed=Label.NORMAL),
+        add_labeled(store, pattern(2), Label.NSFW),
+        add_labeled(store, pattern(3), Label.NSFW),
+        add_labeled(store, pattern(4), Label.UNSURE),
+    ]
+    for number, image in enumerate(images):
+        label = Label.NORMAL if number == 0 else Label.NSFW
+        made = answer(f"{number}", label, image_sha256=image, reasons=(Reason.MINOR_PRESENT,))
+        store.log.add(made, person("cid", owner="ann"))
+    assert len(store.restrictions.all()) == 4
+    assert read_rows(store).omitted == {Omission.RESTRICTED: 1}
+    assert everything(store).omitted == {Omission.RESTRICTED: 3}
 
 
 def grown(side: int) -> Image.Image:
@@ -167,7 +197,7 @@ def test_an_image_that_was_set_aside_for_one_model_is_left_out(store: Store) -> 
     )
     store.training.decide(found, None, reviewer="ann")
     for labels in Labels:
-        rows = read_rows(store, threshold_of=lambda _: 0.5, labels=labels)
+        rows = read_rows(store, labels=labels)
         assert (rows.rows, rows.omitted) == ([], {Omission.SET_ASIDE: 1})
     store.training.decide(found, Label.NORMAL, reviewer="ann")
     assert [row.sha256 for row in everything(store).rows] == [image]

@@ -147,6 +147,23 @@ def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, ru
     assert image.get("value") == "$image"
 
 
+@pytest.mark.parametrize("purged", [8, 9])
+def test_uneven_weights_are_said(purged: int, store: Store, tmp_path: Path, run: Run) -> None:
+    """Where an image has more than 10 times the median weight; with how much of the total."""
+    fill_labeled(store, 5)
+    for seed in range(purged + 2):
+        image = add_labeled(store, pattern(9_000 + seed), Label.NORMAL, threshold=0.95)
+        if seed >= 1:
+            store.previews.remove(image)
+    done = run("training-set", "--settled", "--output", tmp_path / "set")
+    said = (
+        "Sampling weights are uneven: 1 of 16 images have more than 10 times the median weight, up "
+        "to 11.00, and 42.3% of the total. "
+    )
+    assert done.code == 0
+    assert (said in done.err) == (purged == 9)
+
+
 def test_the_card_counts_what_is_written(store: Store, tmp_path: Path, run: Run) -> None:
     """Counts, agreement, versions and what is left out; no names of reviewers or files."""
     fill_labeled(store, 5)
