@@ -96,10 +96,15 @@ def existing(location: str) -> str:
     return location.replace(file, actual)
 
 
+def parted(source: str) -> tuple[str, str]:
+    """The @ of a list, empty where it is the name of a file or directory, and the rest."""
+    mark = LIST if source.startswith(LIST) and not exists(source) else ""
+    return mark, source.removeprefix(mark)
+
+
 def recorded(source: str) -> str:
     """The source that a scan records by this name, with the bytes that it writes with escapes."""
-    mark = LIST if source.startswith(LIST) and not exists(source) else ""
-    location = source.removeprefix(mark)
+    mark, location = parted(source)
     if patterns.is_pattern(location) and not is_url(location):
         base = patterns.base_of(location)
         return f"{existing(base)}{location.removeprefix(base)}"
@@ -108,10 +113,10 @@ def recorded(source: str) -> str:
 
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
-    mark = LIST if spec.startswith(LIST) and not exists(spec) else ""
-    if not spec.removeprefix(mark).strip():
+    mark, location = parted(spec)
+    if not location.strip():
         raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
-    location = absolute(spec.removeprefix(mark))
+    location = absolute(location)
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
         _check_exists(named_members.container_of(location) or location)
