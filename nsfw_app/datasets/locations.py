@@ -18,18 +18,31 @@ ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UT
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
 UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 AFTER_HOST = re.compile(r"[/?#]")
+INNER_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # in a text that does not begin so
+CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
+# User and password before a host. A password with a slash follows what could not be a port.
+UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
+WEB_USER = re.compile(rf"[^/?#]*@|{UNESCAPED}")
+USER = re.compile(rf"[^/]*:[^/]*@|{UNESCAPED}")
+# Schemes whose @ is behind a container (abfs), or behind organization and repository.
+WITHOUT_USER = frozenset({"abfs", "abfss", "github"})
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
 # credentials. They do not name an image: a URL that is signed again is the same one.
 SECRETS = re.compile(
-    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|s[eiprv]|sig|sks|skt|ske|skv|skoid|sktid|spr"
-    r"|.*(token|secret|password|auth(?!or(?!i))|(?<!de)(?<!as)sign(?!al)).*"
+    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|sig"
+    r"|.*(token|secret|passw(or)?d|passphrase|passcode|pwd|jwt|bearer|credential|session[-_.]?id"
+    r"|sessid|auth(?!or(?!i))|(?<!de)(?<!as)sign(?!al)).*"
+    r"|(.*[-_.])?pass"
     r"|.*(access|account|api|app|client|encryption|license|private|public|shared|subscription)"
     r"[-_.]?key.*",
     re.IGNORECASE,
 )
+# What Azure signs, only next to its `sig`: elsewhere such short names are those of an image.
+AZURE = re.compile(
+    r"s[eiprstv]|sip|spr|srt|sdd|ses|scid|saoid|suoid|sk[estv]|skoid|sktid", re.IGNORECASE
+)
 # Parameters that may name an image or be a credential, such as `key` or `author`.
-AMBIGUOUS = re.compile(r".*(key|auth|sign).*", re.IGNORECASE)
+AMBIGUOUS = re.compile(r".*(key|auth|sign).*|(.*[-_.])?code|session|sid", re.IGNORECASE)
 DIGITS = 16  # of the digest that is shown in place of such a value
 DIGEST = re.compile(rf"~[0-9a-f]{{{DIGITS}}}")
 
@@ -74,19 +87,38 @@ def redacted(location: str) -> str:
     if scheme(location) in ARCHIVES and CHAIN in location:
         member, _, archive = location.rpartition(CHAIN)
         return f"{escaped(member)}{CHAIN}{redacted(archive)}"
-    if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
-        host, path, query = _web_parts(location)
-        pairs = parse_qsl(query, keep_blank_values=True)
-        kept = [_shown(*pair) for pair in pairs if not SECRETS.fullmatch(pair[0])]
-        if kept != pairs:
-            query = urlencode(kept, errors="surrogatepass")
-        prefix = location.partition("://")[0]
-        location = f"{prefix}://{host.rpartition('@')[2]}{path}{query and '?'}{query}"
-    elif is_url(location):
-        prefix, rest = location.split("://", 1)
-        host, slash, path = rest.partition("/")
-        location = f"{prefix}://{host.rpartition('@')[2]}{slash}{path}"
-    return escaped(location)
+    if inner := _inner_url(location):
+        return f"{redacted(location[:inner])}{redacted(location[inner:])}"
+    return escaped(_without_credentials(location) if is_url(location) else location)
+
+
+def is_redacted(location: str) -> bool:
+    """Whether what is shown of a location lacks credentials, so that it may fetch nothing."""
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        return is_redacted(location.rpartition(CHAIN)[2])
+    if not is_url(location):
+        return False
+    shown = _without_credentials(location)
+    if scheme(location) in WEB:  # of which no fragment and no empty query is sent
+        location = location.partition("#")[0]
+        return shown not in {location, location.removesuffix("?")}
+    return shown != location
+
+
+def check_readable(location: str) -> None:
+    """Check that a location is not a chain of URLs that is not one of an image in an archive.
+
+    Raises:
+        ImageError: It is, such as `simplecache::https://h/a.jpg`, or has other text before a URL.
+    """
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        check_readable(location.rpartition(CHAIN)[2])
+    elif inner := _inner_url(location):
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{redacted(location)} is not read: {escaped(location[:inner])!r} before a URL is not "
+            "supported. Name the URL itself.",
+        )
 
 
 def escaped(text: str) -> str:
@@ -116,8 +148,8 @@ def resolved(path: str, *, table: str) -> str:
         table: Location of the table.
 
     Raises:
-        ImageError: A table from elsewhere may name a file of this machine, or a name has characters
-            that no file can have.
+        ImageError: A table from elsewhere may name a file of this machine, a name has characters
+            that no file can have, or it is a chain of URLs.
     """
     if UNPAIRED.search(path):
         raise ImageError(
@@ -127,6 +159,7 @@ def resolved(path: str, *, table: str) -> str:
     if scheme(path) in ARCHIVES and CHAIN in path:
         member, _, archive = path.rpartition(CHAIN)
         return f"{member}{CHAIN}{resolved(archive, table=table)}"
+    check_readable(path)
     if not is_url(table):
         base = os.path.dirname(table)  # noqa: PTH120
         return absolute(path if is_url(path) else os.path.join(base, path))  # noqa: PTH118
@@ -144,6 +177,34 @@ def resolved(path: str, *, table: str) -> str:
         rest, path = rest.partition("?")[0], quote(path.encode(errors="surrogateescape"), safe="/%")
     host, _, folder = posixpath.dirname(rest).partition("/")
     return f"{prefix}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}"
+
+
+def _inner_url(location: str) -> int:
+    """Where a URL begins in a location that is no URL, or in a chain; 0 where there is none."""
+    if scheme(location) in WEB:
+        return 0
+    found = (CHAINED_URL if is_url(location) else INNER_URL).search(location)
+    return found.start() if found else 0
+
+
+def _without_credentials(url: str) -> str:
+    prefix, rest = url.split("://", 1)
+    if scheme(url) not in WEB:  # where ? and # are characters of a name
+        user = None if scheme(url) in WITHOUT_USER else USER.match(rest)
+        return f"{prefix}://{rest[user.end() :] if user else rest}"
+    user = WEB_USER.match(rest)
+    rest = rest[user.end() :] if user else rest
+    host, path, query = _web_parts(f"{prefix}://{rest}")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    is_azure = any(name.lower() == "sig" for name, _ in pairs)
+    kept = [
+        _shown(name, value)
+        for name, value in pairs
+        if not (SECRETS.fullmatch(name) or (is_azure and AZURE.fullmatch(name)))
+    ]
+    if kept != pairs:
+        query = urlencode(kept, errors="surrogatepass")
+    return f"{prefix}://{host}{path}{query and '?'}{query}"
 
 
 def _shown(name: str, value: str) -> tuple[str, str]:

@@ -21,7 +21,14 @@ from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch, exists, real_path
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
+from nsfw_app.datasets.locations import (
+    absolute,
+    check_readable,
+    is_url,
+    redacted,
+    resolved,
+    unescaped,
+)
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, ImageErrorKind
@@ -43,7 +50,7 @@ def find_units(
 
     Args:
         specs: Paths and URLs of files, directories and containers; patterns; `@list.txt`, a file
-            with a source on each line, relative to its directory.
+            with a path or URL on each line, taken literally and relative to its directory.
         left_out: Counts what is not listed.
         excluded: A directory that is not searched: the one of the results.
 
@@ -116,6 +123,10 @@ def _checked(spec: str) -> str:
     mark, location = parted(spec)
     if not location.strip():
         raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
+    try:
+        check_readable(location)
+    except ImageError as error:
+        raise SourceError(str(error)) from error
     location = absolute(location)
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
@@ -216,7 +227,7 @@ def _matches(pattern: str, left_out: LeftOutFiles) -> Iterator[str]:
 
 
 def _lines(location: str) -> Iterator[str | Entry]:
-    """The sources on the lines of a list; a line that names none is an entry with a problem.
+    """The paths and URLs on the lines of a list; a line that names none is an entry with a problem.
 
     Raises:
         SourceError: It cannot be read.

@@ -306,6 +306,8 @@ def test_sources_that_differ_in_credentials_only_are_refused() -> None:
         f"{url}?key=~ca978112ca1bbdca",
         f"{url}?key=~3e23e8160039594a",
     ]
+    containers = ["abfs://c1@a.dfs.core.windows.net/d", "abfs://c2@a.dfs.core.windows.net/d"]
+    assert list(named_sources(containers)) == containers
     assert named_sources(["photos", "photos/"]).keys() == {str(Path("photos").absolute())}
     with pytest.raises(SourceError, match=r"^http://h/get\.png is named twice") as refused:
         named_sources([f"{url}?token=secret", f"{url}?token=secret2"])
