@@ -414,7 +414,7 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
 def test_a_list_leaves_out_urls_without_their_credentials(tmp_path: Path) -> None:
     """They would name nothing, or another image; they are counted, and rows say which they are."""
     with range_server() as server:
-        server.files["/photo"] = image_bytes(1)  # whatever the query
+        server.files["/photo"] = image_bytes(1)  # for any query
         urls = [f"{server.url}/photo?{query}" for query in ("key=1", "sig=1", "w=1")]
         (tmp_path / "list.txt").write_text("\n".join(urls))
         scan(Path(f"@{tmp_path}/list.txt"), tmp_path / "scanned")
