@@ -23,7 +23,7 @@ CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
 # User and password before a host. A password with a slash follows what could not be a port.
 UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
 WEB_USER = re.compile(rf"[^/?#]*@|{UNESCAPED}")
-USER = re.compile(rf"[^/]*:[^/]*@|{UNESCAPED}")
+USER = re.compile(rf"[^/:]*:[^/]*@|{UNESCAPED}")
 # Schemes whose @ is behind a container (abfs), or behind organization and repository.
 WITHOUT_USER = frozenset({"abfs", "abfss", "github"})
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
@@ -37,12 +37,14 @@ SECRETS = re.compile(
     r"[-_.]?key.*",
     re.IGNORECASE,
 )
+SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)  # in a path, by Java servers
 # What Azure signs, only next to its `sig`: elsewhere such short names are those of an image.
 AZURE = re.compile(
     r"s[eiprstv]|sip|spr|srt|sdd|ses|scid|saoid|suoid|sk[estv]|skoid|sktid", re.IGNORECASE
 )
 # Parameters that may name an image or be a credential, such as `key` or `author`.
 AMBIGUOUS = re.compile(r".*(key|auth|sign).*|(.*[-_.])?code|session|sid", re.IGNORECASE)
+MAX_PREFIX = 40  # characters of a text before a URL in a message
 DIGITS = 16  # of the digest that is shown in place of such a value
 DIGEST = re.compile(rf"~[0-9a-f]{{{DIGITS}}}")
 
@@ -87,9 +89,10 @@ def redacted(location: str) -> str:
     if scheme(location) in ARCHIVES and CHAIN in location:
         member, _, archive = location.rpartition(CHAIN)
         return f"{escaped(member)}{CHAIN}{redacted(archive)}"
-    if inner := _inner_url(location):
-        return f"{redacted(location[:inner])}{redacted(location[inner:])}"
-    return escaped(_without_credentials(location) if is_url(location) else location)
+    if inner := _inner_url(location):  # no image has it; of more URLs the last is shown
+        last = max(found.start() for found in INNER_URL.finditer(location))
+        return f"{_redacted(location[:inner])}{_redacted(location[last:])}"
+    return _redacted(location)
 
 
 def is_redacted(location: str) -> bool:
@@ -116,8 +119,8 @@ def check_readable(location: str) -> None:
     elif inner := _inner_url(location):
         raise ImageError(
             ImageErrorKind.UNREADABLE,
-            f"{redacted(location)} is not read: {escaped(location[:inner])!r} before a URL is not "
-            "supported. Name the URL itself.",
+            f"{name_of(location)} is not read: {escaped(location[:inner])[:MAX_PREFIX]!r} before a "
+            "URL is not supported. Name the URL itself.",
         )
 
 
@@ -187,6 +190,10 @@ def _inner_url(location: str) -> int:
     return found.start() if found else 0
 
 
+def _redacted(location: str) -> str:
+    return escaped(_without_credentials(location) if is_url(location) else location)
+
+
 def _without_credentials(url: str) -> str:
     prefix, rest = url.split("://", 1)
     if scheme(url) not in WEB:  # where ? and # are characters of a name
@@ -196,22 +203,32 @@ def _without_credentials(url: str) -> str:
     rest = rest[user.end() :] if user else rest
     host, path, query = _web_parts(f"{prefix}://{rest}")
     pairs = parse_qsl(query, keep_blank_values=True)
-    is_azure = any(name.lower() == "sig" for name, _ in pairs)
+    names = [name.rpartition(";")[2] for name, _ in pairs]  # also of a page's text, after &amp;
+    is_azure = any(name.lower() == "sig" for name in names)
     kept = [
-        _shown(name, value)
-        for name, value in pairs
+        _shown(*pair)
+        for name, pair in zip(names, pairs, strict=True)
         if not (SECRETS.fullmatch(name) or (is_azure and AZURE.fullmatch(name)))
     ]
     if kept != pairs:
         query = urlencode(kept, errors="surrogatepass")
-    return f"{prefix}://{host}{path}{query and '?'}{query}"
+    return f"{prefix}://{host}{SESSION.sub('', path)}{query and '?'}{query}"
 
 
 def _shown(name: str, value: str) -> tuple[str, str]:
-    """A parameter of a URL; of a value that may be a credential the digest."""
-    if not value or DIGEST.fullmatch(value) or not AMBIGUOUS.fullmatch(name):
+    """A parameter of a URL; of a value that may be or have a credential, the digest."""
+    is_digest = not value or DIGEST.fullmatch(value)
+    if is_digest or not (AMBIGUOUS.fullmatch(name) or _has_credentials(value)):
         return name, value
     return name, f"~{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()[:DIGITS]}"
+
+
+def _has_credentials(value: str) -> bool:
+    """Whether a value is a URL with user or secrets; one within that one is not searched."""
+    if scheme(value) not in WEB:
+        return False
+    names = [name for name, _ in parse_qsl(_web_parts(value)[2], keep_blank_values=True)]
+    return bool(WEB_USER.match(value.split("://", 1)[1]) or any(map(SECRETS.fullmatch, names)))
 
 
 def _web_parts(url: str) -> tuple[str, str, str]:

@@ -1,5 +1,7 @@
 """Locations: any text has a name and can be shown; what tables may name; what identifies a URL."""
 
+import re
+
 import pytest
 
 from nsfw_app.datasets.locations import absolute, is_redacted, name_of, redacted, resolved
@@ -53,6 +55,9 @@ def test_any_text_of_a_table_is_a_location_or_an_error(path: str, table: str) ->
         ("s3://u:p/q@b/a@c.jpg", "s3://b/a@c.jpg"),
         ("ftp://u:p@q@h/a.jpg", "ftp://h/a.jpg"),
         ("s3://b/mirror/http://h/a?sig=1", "s3://b/mirror/http://h/a?sig=1"),
+        ("https://h/a;jsessionid=5?x=1", "https://h/a?x=1"),
+        ("https://h/a.jpg?w=1&amp;sig=2", "https://h/a.jpg?w=1"),
+        ("https://h/get?u=https://h/a%3Fw=1%23x", "https://h/get?u=https://h/a%3Fw=1%23x"),
         ("az://c@a/a.jpg", "az://c@a/a.jpg"),
         ("abfs://c1@acct.dfs.core.windows.net/a.jpg", "abfs://c1@acct.dfs.core.windows.net/a.jpg"),
         ("github://org:repo@main/a.jpg", "github://org:repo@main/a.jpg"),
@@ -73,6 +78,12 @@ def test_an_azure_url_that_is_signed_again_is_the_same() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["s3://x::", "a:", " https://u:p@h", "https://h?u="])
+def test_a_long_line_is_shown_at_once(text: str) -> None:
+    """Without a recursion, and in linear time: a list may have a line of 1 MB."""
+    assert redacted(f"s3://{text * 100_000}")
+
+
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
@@ -91,6 +102,13 @@ def test_an_azure_url_that_is_signed_again_is_the_same() -> None:
 def test_what_is_shown_fetches_the_same_or_is_redacted(location: str, expected: bool) -> None:
     """Escapes, fragments and empty queries do not count."""
     assert is_redacted(location) is expected
+
+
+@pytest.mark.parametrize("inner", ["https://u:hunter2@h/a", "https://h/a%3Fw=1%26sig=hunter2"])
+def test_a_url_with_credentials_within_a_url_is_a_digest(inner: str) -> None:
+    """As of a proxy; other URLs stay."""
+    shown = redacted(f"https://h/get?u={inner}&w=2")
+    assert re.fullmatch(r"https://h/get\?u=~[0-9a-f]{16}&w=2", shown)
 
 
 def test_urls_differ_where_their_images_may_differ() -> None:
