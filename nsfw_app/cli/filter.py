@@ -21,7 +21,8 @@ from nsfw_app.store.audit import AuditAction
 
 EXIT_UNREAD = 3
 SHARD_IMAGES = 10_000
-UNREAD = ("changed", "unreadable", "line_break")  # images to keep that the output lacks
+# Images to keep that the output lacks.
+UNREAD = ("changed", "unreadable", "line_break", "credentials")
 
 
 def filter_images(

@@ -22,6 +22,7 @@ REASONS = {
     "unreadable": "cannot be read any more",
     "repeated": "listed more than once",
     "line_break": "named with a line break, which a list cannot hold",
+    "credentials": "of URLs whose credentials are not stored, so that a list cannot name them",
 }
 
 

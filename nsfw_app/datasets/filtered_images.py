@@ -41,7 +41,8 @@ def write_rows(
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
-    A name with a line break cannot be in a list; it is counted as dropped.
+    A name with a line break cannot be in a list, nor can a URL of which credentials are not stored;
+    these are counted as dropped.
 
     Args:
         parts: Of the scan.
@@ -69,12 +70,15 @@ def _written(table: pa.Table, rows: RowFilter, *, is_list: bool = False) -> pa.T
     """The kept rows that an output can have, each of other bytes where one is kept of each."""
     if not (is_list or rows.criteria.is_unique):
         return table
-    columns = table.select(["uri", "sha256", "nsfw_score", SETTLED_LABEL]).to_pylist()
+    names = ["uri", "uri_redacted", "sha256", "nsfw_score", SETTLED_LABEL]
+    columns = table.select(names).to_pylist()
     chosen = []
     for row in columns:
         drop = None
         if is_list and LINE_BREAK.search(row["uri"]):
             drop = Drop.LINE_BREAK
+        elif is_list and row["uri_redacted"]:
+            drop = Drop.CREDENTIALS
         elif not rows.claim(row["sha256"]):
             drop = Drop.DUPLICATE
         if drop is not None:

@@ -44,6 +44,7 @@ class Drop(StrEnum):
     UNREADABLE = "unreadable"
     REPEATED = "repeated"  # the output has the same bytes under the same URI
     LINE_BREAK = "line_break"  # in its name, which a list of names cannot hold
+    CREDENTIALS = "credentials"  # of its URL, without which a list cannot name it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ WANTED = (
     "Images are bytes (binary) or a struct (bytes: binary, path: string); a column of paths, such "
     "as path, is text (string)"
 )
+TEXT = frozenset({pa.string(), pa.large_string(), pa.string_view()})
+BINARY = frozenset({pa.binary(), pa.large_binary(), pa.binary_view()})
 MAX_TYPE = 60  # characters of a type in a message
 # What pyarrow raises on damaged files; ArrowInvalid is a ValueError.
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError)
@@ -46,6 +48,8 @@ class ImageCell:
                 return cls(None, 0)
             path = scalar["path"].as_py() if "path" in scalar else None
             scalar = scalar["bytes"]
+        if pa.types.is_dictionary(scalar.type) and scalar.is_valid:
+            scalar = scalar.value
         if not scalar.is_valid:
             return cls(None, 0, path)
         size = scalar.as_buffer().size
@@ -87,11 +91,7 @@ def byte_columns(schema: Any) -> list[str]:
 
 def text_columns(schema: Any) -> list[str]:
     """Columns of text, one of which may hold paths."""
-    return [
-        field.name
-        for field in schema
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
+    return [field.name for field in schema if _value_type(field.type) in TEXT]
 
 
 def no_image_column(container: Entry, schema: Any) -> ImageError:
@@ -106,4 +106,9 @@ def members(row: int, columns: list[str]) -> list[str]:
 
 
 def _is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return _value_type(kind) in BINARY
+
+
+def _value_type(kind: Any) -> Any:
+    """The type of the values of a column, also where each is stored once, in a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

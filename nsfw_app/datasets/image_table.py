@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.locations import is_redacted
 from nsfw_app.imaging.image_warnings import extension_warning
 from nsfw_app.records import Category, Review, WarningCode
 from nsfw_app.review.image_json import DETAIL_COLUMNS, flattened, review_json
@@ -24,7 +25,11 @@ TIME = pa.timestamp("ms", tz="UTC")
 WARNINGS = pa.list_(pa.struct([("code", pa.string()), ("message", pa.string())]))
 CATEGORIES = pa.struct([(category, pa.float64()) for category in Category])
 ERROR_COLUMNS = ["error_kind", "detail_error_kind"]
-ADDED = {"categories": CATEGORIES, **dict.fromkeys(DETAIL_COLUMNS, pa.string())}
+ADDED = {
+    "categories": CATEGORIES,
+    **dict.fromkeys(DETAIL_COLUMNS, pa.string()),
+    "uri_redacted": pa.bool_(),  # see `is_redacted`
+}
 
 
 def schema(labels: Sequence[str]) -> pa.Schema:
@@ -89,6 +94,7 @@ def row(entry: Entry, review: Review, *, size_bytes: int | None) -> dict[str, An
         "error_message": _text(values["error_message"]),
         "detail_probabilities": probabilities and json.dumps(probabilities),
         "detail_error_message": _text(message),
+        "uri_redacted": is_redacted(entry.file),
         "scanned_at": datetime.now(UTC),
     }
 
@@ -100,6 +106,7 @@ def copied(known: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     return {
         **known,
         "uri": text(entry.uri),
+        "uri_redacted": is_redacted(entry.file),
         "version": entry.version,
         "name": text(entry.name),
         "warnings": [asdict(extension), *others] if extension else others,

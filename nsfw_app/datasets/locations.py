@@ -18,18 +18,33 @@ ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UT
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
 UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 AFTER_HOST = re.compile(r"[/?#]")
+INNER_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # in a text that does not begin so
+CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
+# User and password before a host. A password with a slash follows what could not be a port.
+UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
+WEB_USER = re.compile(rf"[^/?#]*@|{UNESCAPED}")
+USER = re.compile(rf"[^/:]*:[^/]*@|{UNESCAPED}")
+# Schemes whose @ is behind a container (abfs), or behind organization and repository.
+WITHOUT_USER = frozenset({"abfs", "abfss", "github"})
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
 # credentials. They do not name an image: a URL that is signed again is the same one.
 SECRETS = re.compile(
-    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
-    r"|s[eiprv]|sig|sks|skt|ske|skv|skoid|sktid|spr"
-    r"|.*(token|secret|password|auth(?!or(?!i))|(?<!de)(?<!as)sign(?!al)).*"
+    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|sig"
+    r"|.*(token|secret|passw(or)?d|passphrase|passcode|pwd|jwt|bearer|credential|session[-_.]?id"
+    r"|sessid|auth(?!or(?!i))|(?<!de)(?<!as)sign(?!al)).*"
+    r"|(.*[-_.])?pass"
     r"|.*(access|account|api|app|client|encryption|license|private|public|shared|subscription)"
     r"[-_.]?key.*",
     re.IGNORECASE,
 )
+SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)  # in a path, by Java servers
+# What Azure signs, only next to its `sig`: elsewhere such short names are those of an image.
+AZURE = re.compile(
+    r"s[eiprstv]|sip|spr|srt|sdd|ses|scid|saoid|suoid|sk[estv]|skoid|sktid", re.IGNORECASE
+)
 # Parameters that may name an image or be a credential, such as `key` or `author`.
-AMBIGUOUS = re.compile(r".*(key|auth|sign).*", re.IGNORECASE)
+AMBIGUOUS = re.compile(r".*(key|auth|sign).*|(.*[-_.])?code|session|sid", re.IGNORECASE)
+MAX_PREFIX = 40  # characters of a text before a URL in a message
 DIGITS = 16  # of the digest that is shown in place of such a value
 DIGEST = re.compile(rf"~[0-9a-f]{{{DIGITS}}}")
 
@@ -74,19 +89,39 @@ def redacted(location: str) -> str:
     if scheme(location) in ARCHIVES and CHAIN in location:
         member, _, archive = location.rpartition(CHAIN)
         return f"{escaped(member)}{CHAIN}{redacted(archive)}"
-    if scheme(location) in WEB:  # elsewhere ? and # are characters of a name
-        host, path, query = _web_parts(location)
-        pairs = parse_qsl(query, keep_blank_values=True)
-        kept = [_shown(*pair) for pair in pairs if not SECRETS.fullmatch(pair[0])]
-        if kept != pairs:
-            query = urlencode(kept, errors="surrogatepass")
-        prefix = location.partition("://")[0]
-        location = f"{prefix}://{host.rpartition('@')[2]}{path}{query and '?'}{query}"
-    elif is_url(location):
-        prefix, rest = location.split("://", 1)
-        host, slash, path = rest.partition("/")
-        location = f"{prefix}://{host.rpartition('@')[2]}{slash}{path}"
-    return escaped(location)
+    if inner := _inner_url(location):  # no image has it; of more URLs the last is shown
+        last = max(found.start() for found in INNER_URL.finditer(location))
+        return f"{_redacted(location[:inner])}{_redacted(location[last:])}"
+    return _redacted(location)
+
+
+def is_redacted(location: str) -> bool:
+    """Whether what is shown of a location lacks credentials, so that it may fetch nothing."""
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        return is_redacted(location.rpartition(CHAIN)[2])
+    if not is_url(location):
+        return False
+    shown = _without_credentials(location)
+    if scheme(location) in WEB:  # of which no fragment and no empty query is sent
+        location = location.partition("#")[0]
+        return shown not in {location, location.removesuffix("?")}
+    return shown != location
+
+
+def check_readable(location: str) -> None:
+    """Check that a location is not a chain of URLs that is not one of an image in an archive.
+
+    Raises:
+        ImageError: It is, such as `simplecache::https://h/a.jpg`, or has other text before a URL.
+    """
+    if scheme(location) in ARCHIVES and CHAIN in location:
+        check_readable(location.rpartition(CHAIN)[2])
+    elif inner := _inner_url(location):
+        raise ImageError(
+            ImageErrorKind.UNREADABLE,
+            f"{name_of(location)} is not read: {escaped(location[:inner])[:MAX_PREFIX]!r} before a "
+            "URL is not supported. Name the URL itself.",
+        )
 
 
 def escaped(text: str) -> str:
@@ -116,8 +151,8 @@ def resolved(path: str, *, table: str) -> str:
         table: Location of the table.
 
     Raises:
-        ImageError: A table from elsewhere may name a file of this machine, or a name has characters
-            that no file can have.
+        ImageError: A table from elsewhere may name a file of this machine, a name has characters
+            that no file can have, or it is a chain of URLs.
     """
     if UNPAIRED.search(path):
         raise ImageError(
@@ -127,6 +162,7 @@ def resolved(path: str, *, table: str) -> str:
     if scheme(path) in ARCHIVES and CHAIN in path:
         member, _, archive = path.rpartition(CHAIN)
         return f"{member}{CHAIN}{resolved(archive, table=table)}"
+    check_readable(path)
     if not is_url(table):
         base = os.path.dirname(table)  # noqa: PTH120
         return absolute(path if is_url(path) else os.path.join(base, path))  # noqa: PTH118
@@ -146,11 +182,53 @@ def resolved(path: str, *, table: str) -> str:
     return f"{prefix}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}"
 
 
+def _inner_url(location: str) -> int:
+    """Where a URL begins in a location that is no URL, or in a chain; 0 where there is none."""
+    if scheme(location) in WEB:
+        return 0
+    found = (CHAINED_URL if is_url(location) else INNER_URL).search(location)
+    return found.start() if found else 0
+
+
+def _redacted(location: str) -> str:
+    return escaped(_without_credentials(location) if is_url(location) else location)
+
+
+def _without_credentials(url: str) -> str:
+    prefix, rest = url.split("://", 1)
+    if scheme(url) not in WEB:  # where ? and # are characters of a name
+        user = None if scheme(url) in WITHOUT_USER else USER.match(rest)
+        return f"{prefix}://{rest[user.end() :] if user else rest}"
+    user = WEB_USER.match(rest)
+    rest = rest[user.end() :] if user else rest
+    host, path, query = _web_parts(f"{prefix}://{rest}")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = [name.rpartition(";")[2] for name, _ in pairs]  # also of a page's text, after &amp;
+    is_azure = any(name.lower() == "sig" for name in names)
+    kept = [
+        _shown(*pair)
+        for name, pair in zip(names, pairs, strict=True)
+        if not (SECRETS.fullmatch(name) or (is_azure and AZURE.fullmatch(name)))
+    ]
+    if kept != pairs:
+        query = urlencode(kept, errors="surrogatepass")
+    return f"{prefix}://{host}{SESSION.sub('', path)}{query and '?'}{query}"
+
+
 def _shown(name: str, value: str) -> tuple[str, str]:
-    """A parameter of a URL; of a value that may be a credential the digest."""
-    if not value or DIGEST.fullmatch(value) or not AMBIGUOUS.fullmatch(name):
+    """A parameter of a URL; of a value that may be or have a credential, the digest."""
+    is_digest = not value or DIGEST.fullmatch(value)
+    if is_digest or not (AMBIGUOUS.fullmatch(name) or _has_credentials(value)):
         return name, value
     return name, f"~{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()[:DIGITS]}"
+
+
+def _has_credentials(value: str) -> bool:
+    """Whether a value is a URL with user or secrets; one within that one is not searched."""
+    if scheme(value) not in WEB:
+        return False
+    names = [name for name, _ in parse_qsl(_web_parts(value)[2], keep_blank_values=True)]
+    return bool(WEB_USER.match(value.split("://", 1)[1]) or any(map(SECRETS.fullmatch, names)))
 
 
 def _web_parts(url: str) -> tuple[str, str, str]:

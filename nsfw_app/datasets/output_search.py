@@ -9,7 +9,7 @@ from nsfw_app.datasets import files, patterns
 from nsfw_app.datasets.file_search import FileSearch, exists
 from nsfw_app.datasets.locations import absolute, is_url, resolved
 from nsfw_app.datasets.patterns import ANY_DEPTH, WILDCARDS, matches_name
-from nsfw_app.datasets.units import LIST, existing
+from nsfw_app.datasets.units import existing, parted
 from nsfw_app.errors import ImageError
 
 LEVELS = 2  # of names in a directory of images: subdirectories and files
@@ -39,8 +39,9 @@ class OutputSearch:
         return next((source for source in sources if self._is_found(source)), None)
 
     def _is_found(self, source: str) -> bool:
-        if source.startswith(LIST) and not exists(source):
-            return any(map(self._is_searched, _lines(absolute(source.removeprefix(LIST)))))
+        mark, location = parted(source)
+        if mark:
+            return any(map(self._is_searched, _lines(absolute(location))))
         if is_url(source):
             return False
         if exists(source):

@@ -22,6 +22,7 @@ from nsfw_app.datasets.locations import absolute
 from nsfw_app.datasets.named_members import uri_of
 from nsfw_app.datasets.part_files import PartFiles, read_footer
 from nsfw_app.datasets.scan_record import ScanCounts, ScanDetail, ScanRecord
+from nsfw_app.datasets.units import parted
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ModelIdentity
 
@@ -145,8 +146,8 @@ class ScanDirectory:
 
 def source_name(source: str) -> str:
     """The name of a source in the record: the same in each working directory, without secrets."""
-    mark = "@" if source.startswith("@") else ""  # of a list of sources
-    return f"{mark}{uri_of(absolute(source.removeprefix(mark)))}"
+    mark, location = parted(source)
+    return f"{mark}{uri_of(absolute(location))}"
 
 
 def named_sources(sources: Sequence[str]) -> dict[str, str]:
@@ -159,7 +160,7 @@ def named_sources(sources: Sequence[str]) -> dict[str, str]:
     for source in sources:
         name = source_name(source)
         earlier = named.setdefault(name, source)
-        if absolute(earlier.removeprefix("@")) != absolute(source.removeprefix("@")):
+        if absolute(parted(earlier)[1]) != absolute(parted(source)[1]):
             raise SourceError(
                 f"{name} is named twice with other credentials, which are not stored. Name it "
                 "once, or use two scans."

@@ -21,7 +21,14 @@ from nsfw_app.datasets.entries import Entry, Part, Unit
 from nsfw_app.datasets.file_search import FileSearch, exists, real_path
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import absolute, is_url, redacted, resolved, unescaped
+from nsfw_app.datasets.locations import (
+    absolute,
+    check_readable,
+    is_url,
+    redacted,
+    resolved,
+    unescaped,
+)
 from nsfw_app.datasets.remote_search import RemoteSearch
 from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, ImageErrorKind
@@ -43,7 +50,7 @@ def find_units(
 
     Args:
         specs: Paths and URLs of files, directories and containers; patterns; `@list.txt`, a file
-            with a source on each line, relative to its directory.
+            with a path or URL on each line, taken literally and relative to its directory.
         left_out: Counts what is not listed.
         excluded: A directory that is not searched: the one of the results.
 
@@ -96,10 +103,15 @@ def existing(location: str) -> str:
     return location.replace(file, actual)
 
 
+def parted(source: str) -> tuple[str, str]:
+    """The @ of a list, empty where it is the name of a file or directory, and the rest."""
+    mark = LIST if source.startswith(LIST) and not exists(source) else ""
+    return mark, source.removeprefix(mark)
+
+
 def recorded(source: str) -> str:
     """The source that a scan records by this name, with the bytes that it writes with escapes."""
-    mark = LIST if source.startswith(LIST) and not exists(source) else ""
-    location = source.removeprefix(mark)
+    mark, location = parted(source)
     if patterns.is_pattern(location) and not is_url(location):
         base = patterns.base_of(location)
         return f"{existing(base)}{location.removeprefix(base)}"
@@ -108,10 +120,14 @@ def recorded(source: str) -> str:
 
 def _checked(spec: str) -> str:
     """The location of a source, with the @ of a list."""
-    mark = LIST if spec.startswith(LIST) and not exists(spec) else ""
-    if not spec.removeprefix(mark).strip():
+    mark, location = parted(spec)
+    if not location.strip():
         raise SourceError("A source is empty. Name a directory, file, pattern or URL.")
-    location = absolute(spec.removeprefix(mark))
+    try:
+        check_readable(location)
+    except ImageError as error:
+        raise SourceError(str(error)) from error
+    location = absolute(location)
     files.check_installed(location)
     if mark or not patterns.is_pattern(location):
         _check_exists(named_members.container_of(location) or location)
@@ -211,7 +227,7 @@ def _matches(pattern: str, left_out: LeftOutFiles) -> Iterator[str]:
 
 
 def _lines(location: str) -> Iterator[str | Entry]:
-    """The sources on the lines of a list; a line that names none is an entry with a problem.
+    """The paths and URLs on the lines of a list; a line that names none is an entry with a problem.
 
     Raises:
         SourceError: It cannot be read.

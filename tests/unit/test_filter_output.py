@@ -27,6 +27,7 @@ from nsfw_app.datasets.units import find_units
 from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import LIMITS, image_bytes
+from tests.support.range_server import range_server
 from tests.support.scans import POLICY, CountingClassifier, change, record, scan
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
@@ -118,7 +119,7 @@ def test_rows_as_jsonl_and_parquet(write: Write, tmp_path: Path) -> None:
         row["scanned_at"] = time.replace("+00:00", "Z")
     assert lines == rows
     assert len(rows) == len(ALLOWED)
-    assert list(rows[0])[-2:] == ["detail_error_message", "settled_label"]
+    assert list(rows[0])[-2:] == ["uri_redacted", "settled_label"]
     assert pq.read_metadata(tmp_path / "kept.parquet").num_row_groups == 1
 
 
@@ -408,6 +409,28 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
     assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
     assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
+
+
+def test_a_list_leaves_out_urls_without_their_credentials(tmp_path: Path) -> None:
+    """They would name nothing, or another image; they are counted, and rows say which they are."""
+    with range_server() as server:
+        server.files["/photo"] = image_bytes(1)  # for any query
+        urls = [f"{server.url}/photo?{query}" for query in ("key=1", "sig=1", "w=1")]
+        (tmp_path / "list.txt").write_text("\n".join(urls))
+        scan(Path(f"@{tmp_path}/list.txt"), tmp_path / "scanned")
+    parts = ScannedParts(tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY, keep=frozenset(Action))) as rows:
+        write_rows(parts, rows, output=tmp_path / "kept.txt")
+    assert (tmp_path / "kept.txt").read_text() == f"{urls[2]}\n"
+    assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.CREDENTIALS: 2})
+    with RowFilter(Criteria(policy=POLICY, keep=frozenset(Action))) as rows:
+        write_rows(parts, rows, output=tmp_path / "kept.jsonl", kind=FilterFormat.JSONL)
+    kept = [json.loads(line) for line in (tmp_path / "kept.jsonl").read_text().splitlines()]
+    assert {row["uri"]: row["uri_redacted"] for row in kept} == {
+        f"{server.url}/photo?key=~6b86b273ff34fce1": True,
+        f"{server.url}/photo": True,
+        urls[2]: False,
+    }
 
 
 @pytest.mark.parametrize("kind", FilterFormat)

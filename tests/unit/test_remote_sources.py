@@ -166,10 +166,7 @@ def test_tables_name_files_relative_to_themselves(
         b"here",
         "unreadable",
         "missing",
-        "unreadable",
-        "unreadable",
-        "missing",
-        "missing",
+        *["unreadable"] * 4,
     ]
 
 

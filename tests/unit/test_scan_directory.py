@@ -299,6 +299,16 @@ def test_sources_are_named_by_absolute_paths_without_secrets() -> None:
     assert source_name("s3://key:secret@bucket/a") == "s3://bucket/a"
 
 
+def test_a_directory_whose_name_begins_with_an_at_sign_is_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recorded as the directory that it is, so that `filter` finds its images."""
+    photos(tmp_path / "@photos", 2)
+    monkeypatch.chdir(tmp_path)
+    assert list(named_sources(["@photos", "./@photos"])) == [f"{tmp_path}/@photos"]
+    assert source_name("@photos.txt") == f"@{tmp_path}/photos.txt"
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [
@@ -319,6 +329,8 @@ def test_sources_that_differ_in_credentials_only_are_refused() -> None:
         f"{url}?key=~ca978112ca1bbdca",
         f"{url}?key=~3e23e8160039594a",
     ]
+    containers = ["abfs://c1@a.dfs.core.windows.net/d", "abfs://c2@a.dfs.core.windows.net/d"]
+    assert list(named_sources(containers)) == containers
     assert named_sources(["photos", "photos/"]).keys() == {str(Path("photos").absolute())}
     with pytest.raises(SourceError, match=r"^http://h/get\.png is named twice") as refused:
         named_sources([f"{url}?token=secret", f"{url}?token=secret2"])

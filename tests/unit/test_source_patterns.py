@@ -98,6 +98,15 @@ def test_lists_name_sources(root: str, tmp_path: Path) -> None:
     assert found(f"@{path}") == expected
 
 
+def test_lines_of_a_list_are_taken_literally(tmp_path: Path) -> None:
+    """No pattern and no list: names with such characters exist."""
+    for name in ("a[1].jpg", "a1.jpg", "@b.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("a[1].jpg\n*.jpg\n@b.jpg\n")
+    names = [entry.removeprefix(f"{tmp_path}/") for entry in found(f"@{tmp_path}/list.txt")]
+    assert names == ["a[1].jpg", "*.jpg", "@b.jpg"]
+
+
 def test_remote_lists_are_relative_to_themselves(root: str) -> None:
     """A list in a bucket names files of the bucket."""
     with fsspec.open(f"{root}/list.txt", "w") as file:
@@ -109,6 +118,13 @@ def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
     """It is raised before anything is listed."""
     with pytest.raises(SourceError, match=r"list\.txt does not exist"):
         find_units([f"@{tmp_path}/list.txt"], left_out=LeftOutFiles())
+
+
+def test_a_chain_of_a_cache_is_an_error() -> None:
+    """Its password is not shown."""
+    with pytest.raises(SourceError, match="'simplecache::' before a URL") as refused:
+        found("simplecache::https://me:hunter2@h/x.jpg")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_an_unknown_scheme_is_an_error() -> None:
