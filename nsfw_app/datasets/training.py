@@ -41,7 +41,7 @@ from nsfw_app.models.training.features import Features, compute_features, delete
 from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
-from nsfw_app.models.training.regression import FittedHead, fit_head, fit_update
+from nsfw_app.models.training.regression import FittedHead, best_level, fit_head, fit_update
 
 CARD, REPORT = "README.md", "training.json"
 PACKAGES = ("torch", "transformers", "scikit-learn")
@@ -202,7 +202,8 @@ class Trainer:
         update_head(with_head, head.update, unsafe_labels)
         if not self.config.blocks:
             return with_head, None
-        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights)
+        level = best_level(current_log_odds, train.unsafe, train.weights)
+        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights, level)
         fitted, _ = data.split(seed=self.config.seed)
         # The validation part must be new to the head, too.
         update = fit_update(
