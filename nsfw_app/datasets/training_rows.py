@@ -49,7 +49,8 @@ class Omission(StrEnum):
 class TrainingRow:
     """A labeled image of a training set.
 
-    `image` is what the store has of it; `weight` is how many labeled images it represents.
+    `image` is what the store has of it; `weight` is how many labeled images it represents;
+    `agreed` is whether the label was the same as that of the model that reviewers decided about.
     """
 
     image: ImageLabels
@@ -58,6 +59,7 @@ class TrainingRow:
     group: str
     split: Split
     weight: float
+    agreed: bool
 
     @property
     def sha256(self) -> str:
@@ -151,6 +153,7 @@ def read_rows(
             name,
             Split.TEST if name in tested else Split.TRAIN,
             weights[each.stratum(threshold_of)],
+            each.stratum(threshold_of)[1],
         )
         for name, group in named.items()
         for each in group
