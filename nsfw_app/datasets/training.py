@@ -251,7 +251,14 @@ class Trainer:
         return compare_candidate(
             scores,
             candidate,
-            HeldOut(test.unsafe, test.groups, test.corrections, test.weights),
+            HeldOut(
+                test.unsafe,
+                test.groups,
+                test.corrections,
+                test.weights,
+                test.agreed,
+                test.assumed,
+            ),
             threshold=self.backends.policy_of(current.origin.model).threshold,
         )
 

@@ -9,7 +9,8 @@
 - An object has `file_name` (relative to its split), `label` (normal or nsfw), `sha256` (of the
   image that people decided about, whose preview the file may be), `group` (near duplicates share
   one), and `label_source`. `weight`, its sampling weight, is how many labeled images it
-  represents; without that key it is 1.
+  represents; without that key it is 1. `agreed` is whether the label was the same as that of the
+  model that reviewers decided about; without that key it is not known.
 - A group is in one split only: a model that has seen a near duplicate of a test image is measured
   as better than it is.
 """
@@ -60,6 +61,7 @@ class TrainingImage:
     """An image file with its label.
 
     `group` is the same for near duplicates; `weight` is how many labeled images it represents.
+    `agreed` is whether the label agreed with the model that was reviewed; None if not known.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class TrainingImage:
     group: str
     label_source: str
     weight: float
+    agreed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Labeled:
     - `groups` are numbers of groups, from 0.
     - `corrections` is whether the image was chosen because a model was wrong about it.
     - `weights` are sampling weights.
+    - `agreed` is whether the label agreed with the model that was reviewed. It is true, too, where
+      that is not known and is `assumed`.
     """
 
     paths: Sequence[Path]
@@ -84,6 +89,8 @@ class Labeled:
     groups: NDArray[np.int64]
     corrections: NDArray[np.bool_]
     weights: NDArray[np.float64]
+    agreed: NDArray[np.bool_]
+    assumed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,8 @@ class TrainingSet:
             groups.astype(np.int64),
             np.array([image.label_source == LabelSource.CORRECTION for image in images]),
             np.array([image.weight for image in images]),
+            np.array([image.agreed is not False for image in images]),
+            np.array([image.agreed is None for image in images]),
         )
 
     def counts(self, split: Split) -> dict[str, dict[str, int]]:
@@ -172,12 +181,15 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
     weight = row.get("weight", 1.0)
     if not isinstance(weight, float | int) or not 0 < weight < math.inf:
         raise TrainingSetError(f"{where}: the weight {weight!r} is not a number above 0.")
+    agreed = row.get("agreed")
+    if not isinstance(agreed, bool) and "agreed" in row:
+        raise TrainingSetError(f"{where}: 'agreed' is {agreed!r} and not true or false.")
     name = PurePosixPath(row["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise TrainingSetError(f"{where}: '{name}' is not below the directory of its split.")
     label, source = Label(row["label"]), row["label_source"]
     return TrainingImage(
-        directory / name, row["sha256"], label, row["group"], source, float(weight)
+        directory / name, row["sha256"], label, row["group"], source, float(weight), agreed
     )
 
 

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from nsfw_app.evidence import paired_comparison
-from nsfw_app.evidence.replacement import MIN_RIGHT, HeldOut, Outcome, compare_candidate
+from nsfw_app.evidence.replacement import MIN_RIGHT, Outcome, compare_candidate
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training.head import Head, log_odds, nsfw_scores
 from nsfw_app.models.training.regression import (
@@ -17,7 +17,7 @@ from nsfw_app.models.training.regression import (
     fit_update,
     log_loss,
 )
-from tests.support.sampled_labels import Population, flipped
+from tests.support.sampled_labels import Population, Sample, flipped
 from tests.support.tiny_vit import prepared_images, torch_backend, trained
 
 SEEDS = 20
@@ -224,7 +224,7 @@ def test_random_labels_never_make_a_better_model(
         candidate = 1 / (1 + np.exp(-(odds + features @ update.weights + update.bias)))
         wrong = (scores >= 0.5) != unsafe
         for corrected in (wrong, np.zeros_like(wrong)):
-            held_out = HeldOut(unsafe[test], test, corrected[test], np.ones(520))
+            held_out = Sample(test, np.ones(520), corrected[test]).held_out(unsafe)
             found = compare_candidate(scores[test], candidate[test], held_out, threshold=0.5)
             outcomes.append(found.outcome)
             assert min(each.groups for each in found.negative_flips.values()) >= MIN_RIGHT
@@ -254,11 +254,44 @@ def test_a_group_with_random_labels_never_makes_a_better_model(
             found = compare_candidate(
                 Population.scores(odds[test.chosen]),
                 Population.scores(moved[test.chosen]),
-                HeldOut(unsafe[test.chosen], test.chosen, test.corrections, test.weights),
+                test.held_out(unsafe),
                 threshold=0.5,
             )
             assert found.outcome is not Outcome.BETTER
     assert losses[0] < losses[1]
+
+
+@pytest.mark.parametrize("agreements", [0, 10, 100])
+def test_errors_of_another_model_never_make_a_better_one(
+    agreements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that was reviewed goes by a cue; labeled are its errors, and few agreements.
+
+    The current model gets most of both right. What is learned is that the cue is wrong.
+    """
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 100)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        unsafe, error = rng.random(20_000) < 0.5, rng.random(20_000) < 0.08
+        sign = np.where(unsafe, 1, -1)
+        x = rng.normal(size=(20_000, 16))
+        x[:, 0] = np.where(error, -sign, sign) + rng.normal(0, 0.2, 20_000)
+        x[:, 1] = sign * np.where(error, 1.2, 2.5) + rng.normal(size=20_000)
+        odds = 2 * x[:, 1]
+        reviewed = Population(x.astype(np.float32), np.where(error, -sign, sign), unsafe, error)
+        train = reviewed.sample(1_000, agreements * 4 // 5, seed=seed)
+        test = reviewed.sample(250, agreements // 5, seed=seed, skip=4)
+        labeled = (reviewed.features[train.chosen], odds[train.chosen], unsafe[train.chosen])
+        update = fit_head(*labeled, train.chosen, train.weights, seed=0).update
+        moved = odds + x @ update.weights + update.bias
+        found = compare_candidate(
+            expit(odds)[test.chosen],
+            expit(moved)[test.chosen],
+            test.held_out(unsafe),
+            threshold=0.5,
+        )
+        assert min(each.groups for each in found.negative_flips.values()) >= MIN_RIGHT
+        assert found.outcome is not Outcome.BETTER
 
 
 def test_a_group_that_is_wrong_makes_a_better_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +307,7 @@ def test_a_group_that_is_wrong_makes_a_better_model(monkeypatch: pytest.MonkeyPa
     found = compare_candidate(
         Population.scores(odds[test.chosen]),
         Population.scores(moved[test.chosen]),
-        HeldOut(unsafe[test.chosen], test.chosen, test.corrections, test.weights),
+        test.held_out(unsafe),
         threshold=0.5,
     )
     assert found.outcome is Outcome.BETTER

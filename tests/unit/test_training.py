@@ -300,11 +300,11 @@ def test_the_card_has_data_measures_and_limits(better: Path) -> None:
         "SHA-256 of its weights ",
         "the current model has more images right: 0; the new one: 60 (McNemar's exact p = 1.7",
         "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
-        "- Of 80 nsfw groups that the current model gets right, the new one gets 0 wrong",
+        "- Of 80 nsfw groups of agreements that the current model gets right, the new one gets 0",
         "- Each test image counts once.",
-        "more groups of near duplicates become right than wrong with McNemar's exact p below 0.05",
-        "ranks better than chance (its interval lies above 0.5)",
-        "of at least 73 such groups of each label it gets at most 0.05 wrong",
+        "- More groups of near duplicates become right than wrong, with McNemar's exact p below",
+        "- The new model ranks better than chance: its interval lies above 0.5.",
+        "whose label agreed with the reviewed model: at least 73 groups of each label.",
         "Scores are not calibrated.",
         "Limits of tiny-vit: Not known here.",
         "at threshold 0.5.",
@@ -337,7 +337,7 @@ def test_a_model_turned_around_is_not_written(vit: Path, tmp_path: Path) -> None
     assert report.replacement.outcome is Outcome.NOT_SHOWN
     assert not report.written
     assert report.replacement.reasons[-1].startswith(
-        "The test split has 0 nsfw and 0 normal groups that the current model gets right"
+        "The test split has 0 nsfw and 0 normal groups of agreements that the current model gets"
     )
 
 
