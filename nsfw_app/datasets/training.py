@@ -31,7 +31,7 @@ from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device
-from nsfw_app.models.cards import FALCONSAI
+from nsfw_app.models.cards import FALCONSAI, display_name
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.hub import find
 from nsfw_app.models.loader import PACKAGED
@@ -106,8 +106,8 @@ class Trainer:
             ModelError: The model cannot be loaded, is not a transformers model, or has no head.
             StorageError: Features or model cannot be written.
         """
-        output = _checked_output(self.config.output)
         name = FALCONSAI if self.config.model == AUTO else self.config.model
+        output = _checked_output(self.config.output, current=name)
         if name in PACKAGED:
             raise ModelUnsupported(
                 f"{name} cannot be trained, because it is not a transformers model. Name one with "
@@ -289,8 +289,8 @@ class Trainer:
         )
 
 
-def _checked_output(output: Path) -> Path:
-    """The absolute path to write to.
+def _checked_output(output: Path, *, current: str) -> Path:
+    """The absolute path to write to, whose name is not that of the current model.
 
     Raises:
         TrainingError: It exists, the directory that it is to be in does not, or its name is taken.
@@ -300,6 +300,11 @@ def _checked_output(output: Path) -> Path:
         raise TrainingError(
             f"A model cannot be named {path.name}, which means another one in NSFW_MODEL and in "
             "policies. Choose another name for --output."
+        )
+    if path.name == display_name(current):
+        raise TrainingError(
+            f"The current model is named {path.name}, too, and policies are saved by name. Choose "
+            "another name for --output."
         )
     if os.path.lexists(path):
         raise TrainingError(f"{output} exists already. Name a directory that does not exist.")

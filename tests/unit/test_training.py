@@ -489,6 +489,18 @@ def test_a_name_that_means_another_model_is_refused(
     assert (code, err.startswith(f"Error: A model cannot be named {name}, which")) == (1, True)
 
 
+def test_the_name_of_the_current_model_is_refused(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whichever directory: both models would have one policy, by that name."""
+    with pytest.raises(TrainingError, match=r"current model is named tiny-vit, too.* Choose"):
+        train(vit, noise, tmp_path / vit.name)
+    monkeypatch.chdir(vit.parent)
+    with pytest.raises(TrainingError, match="is named tiny-vit, too"):
+        train(f"{vit.name}/", noise, tmp_path / vit.name)
+    assert not (tmp_path / vit.name).exists()
+
+
 def kept_in(directory: Path) -> str:
     """What the command says about features."""
     return (
