@@ -7,8 +7,6 @@
 """
 
 import copy
-import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -20,18 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
-from nsfw_app.dataset_errors import TrainingError
-from nsfw_app.datasets.file_search import leads_to_directory
-from nsfw_app.datasets.held_out_images import FittedImages, check_files
-from nsfw_app.datasets.model_card import model_card
-from nsfw_app.datasets.partial_output import partial_directory, publish
+from nsfw_app.datasets.held_out_images import FittedImages, check_files, too_few_agreements
+from nsfw_app.datasets.model_output import checked_output, keep
+from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
 from nsfw_app.evidence.replacement import HeldOut, Outcome, Replacement, compare_candidate
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.backends.pytorch import TransformersBackend, device
-from nsfw_app.models.cards import FALCONSAI, display_name
+from nsfw_app.models.cards import FALCONSAI
 from nsfw_app.models.checkpoints import load_errors
 from nsfw_app.models.hub import find
 from nsfw_app.models.loader import PACKAGED
@@ -43,7 +39,6 @@ from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, u
 from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
 from nsfw_app.models.training.regression import FittedHead, best_level, fit_head, fit_update
 
-CARD, REPORT = "README.md", "training.json"
 PACKAGES = ("torch", "transformers", "scikit-learn")
 
 
@@ -107,7 +102,7 @@ class Trainer:
             StorageError: Features or model cannot be written.
         """
         name = FALCONSAI if self.config.model == AUTO else self.config.model
-        output = _checked_output(self.config.output, current=name)
+        output = checked_output(self.config.output, current=name)
         if name in PACKAGED:
             raise ModelUnsupported(
                 f"{name} cannot be trained, because it is not a transformers model. Name one with "
@@ -122,6 +117,8 @@ class Trainer:
                 f"Leaving out {left_out:,} images of the test split: {original.origin.model} was "
                 "fitted to them or to near duplicates of them."
             )
+        if missing := too_few_agreements(images):
+            self.progress.say(missing)
         # Features are computed by torch, not by an optimized model, in the faster precision.
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
@@ -154,7 +151,7 @@ class Trainer:
             report = self._report(images, left_out, current, head, tuning, replacement)
             if report.written:
                 fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
-                _keep(partial, output, report)
+                keep(partial, output, report)
                 delete_features(self.config.features_dir)
         return report
 
@@ -287,38 +284,3 @@ class Trainer:
             versions={"nsfw-review": __version__} | {name: version(name) for name in PACKAGES},
             written=self.config.force or replacement.outcome is Outcome.BETTER,
         )
-
-
-def _checked_output(output: Path, *, current: str) -> Path:
-    """The absolute path to write to, whose name is not that of the current model.
-
-    Raises:
-        TrainingError: It exists, the directory that it is to be in does not, or its name is taken.
-    """
-    path = output.expanduser().absolute()
-    if path.name in {AUTO, *PACKAGED}:
-        raise TrainingError(
-            f"A model cannot be named {path.name}, which means another one in NSFW_MODEL and in "
-            "policies. Choose another name for --output."
-        )
-    if path.name == display_name(current):
-        raise TrainingError(
-            f"The current model is named {path.name}, too, and policies are saved by name. Choose "
-            "another name for --output."
-        )
-    if os.path.lexists(path):
-        raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
-    if not leads_to_directory(path.parent):
-        raise TrainingError(f"{output} cannot be written: {path.parent} is not a directory.")
-    if not os.access(path.parent, os.W_OK):
-        raise TrainingError(f"{output} cannot be written: {path.parent} is not writable.")
-    return path
-
-
-def _keep(partial: Path, output: Path, report: TrainingReport) -> None:
-    """Add card and report to a written model, and give it its name."""
-    with private_files.storage_errors():
-        text = json.dumps(report.to_json(), indent=2) + "\n"
-        (partial / REPORT).write_text(text, encoding="utf-8")
-        (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        publish(partial, output)

@@ -559,6 +559,6 @@ def test_an_output_that_cannot_be_written_is_an_error(
         train(vit, noise, tmp_path)
     with pytest.raises(TrainingError, match="is not a directory"):
         train(vit, noise, tmp_path / "missing/new")
-    monkeypatch.setattr("nsfw_app.datasets.training.os.access", lambda *_: False)
+    monkeypatch.setattr("nsfw_app.datasets.model_output.os.access", lambda *_: False)
     with pytest.raises(TrainingError, match="is not writable"):
         train(vit, noise, tmp_path / "new")
