@@ -17,7 +17,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,8 @@ from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.records import Label
 
 METADATA = "metadata.jsonl"
+# Of sampling weights. Within them, sums, squares and quotients are in the range of a float.
+MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e9
 KEYS = ("file_name", "label", "sha256", "group", "label_source")
 # Groups of each label. With fewer, a fold of the cross-validation has hardly any, and an interval
 # over the test split says nothing.
@@ -179,8 +180,12 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
     if row["label"] not in (Label.NORMAL, Label.NSFW):
         raise TrainingSetError(f"{where}: the label '{row['label']}' is not normal or nsfw.")
     weight = row.get("weight", 1.0)
-    if not isinstance(weight, float | int) or not 0 < weight < math.inf:
-        raise TrainingSetError(f"{where}: the weight {weight!r} is not a number above 0.")
+    is_number = isinstance(weight, float | int) and not isinstance(weight, bool)
+    if not is_number or not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+        raise TrainingSetError(
+            f"{where}: the weight {str(weight)[:20]} is not a number from {MIN_WEIGHT:g} to "
+            f"{MAX_WEIGHT:g}."
+        )
     agreed = row.get("agreed")
     if not isinstance(agreed, bool) and "agreed" in row:
         raise TrainingSetError(f"{where}: 'agreed' is {agreed!r} and not true or false.")
