@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
+from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.held_out_images import FittedImages, check_files, too_few_agreements
 from nsfw_app.datasets.model_output import checked_output, keep
 from nsfw_app.datasets.partial_output import partial_directory
@@ -177,13 +178,24 @@ class Trainer:
             f"Computing features of {len(paths):,} images with {current.identity.backend}."
         )
         with self.progress.track(len(paths)) as advance:
-            return compute_features(
+            features = compute_features(
                 paths,
                 current,
                 directory=self.config.features_dir,
                 threads=self.threads,
                 advance=advance,
             )
+        computed = zip(features.values, features.logits, paths, strict=True)
+        failed = [
+            path for *row, path in computed if not all(np.isfinite(each).all() for each in row)
+        ]
+        if failed:
+            raise TrainingError(
+                f"{current.origin.model} returns no numbers for {len(failed):,} of {len(paths):,} "
+                f"images, the first is {failed[0].name}. Try it with NSFW_BACKEND=torch, in 32-bit "
+                "floats, or leave these images out."
+            )
+        return features
 
     def _tuned(
         self,

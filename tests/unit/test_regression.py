@@ -136,7 +136,7 @@ def test_errors_are_learned_at_the_threshold_of_a_model(share: float) -> None:
         assert (before & ~after)[unsafe == label].mean() < 0.02
 
 
-@pytest.mark.parametrize("size", [0.0, 1.0, 300.0])
+@pytest.mark.parametrize("size", [0.0, 1.0, 300.0, 1e30])
 def test_the_level_has_the_lowest_loss(size: float) -> None:
     """Also where a model is right about nearly all images, sure of it, and a label is rare."""
     rng = np.random.default_rng(9)

@@ -30,7 +30,7 @@ from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
-from nsfw_app.models.training.features import compute_features
+from nsfw_app.models.training.features import Features, compute_features
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
@@ -540,6 +540,24 @@ def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> 
     with pytest.raises(TrainingSetError, match=f"1 of 280 images cannot be used: {damaged.name}"):
         train(vit, noise, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_scores_that_are_no_numbers_are_an_error(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in half precision, where they may overflow. The first image is named."""
+
+    def overflown(*arguments: Any, **options: Any) -> Features:
+        features = compute_features(*arguments, **options)
+        logits = features.logits.copy()
+        logits[[3, 7], 0] = np.inf
+        return replace(features, logits=logits)
+
+    monkeypatch.setattr("nsfw_app.datasets.training.compute_features", overflown)
+    with pytest.raises(
+        TrainingError, match=r"no numbers for 2 of 280 images, the first is \w+\.jpg"
+    ):
+        train(vit, noise, tmp_path / "new")
 
 
 def test_too_many_blocks_are_an_error_before_anything_is_computed(

@@ -152,7 +152,7 @@ def best_level(odds: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> floa
         return float(-shares @ (signs * expit(-signs * (odds + level))))
 
     limit = float(np.abs(odds).max()) + 50.0  # where all are certain to have one label
-    return float(brentq(slope, -limit, limit))
+    return float(brentq(slope, -limit, limit, maxiter=MAX_ITERATIONS))
 
 
 def _unsafe_share(unsafe: NDArray[np.bool_], weights: Floats) -> float:
