@@ -45,6 +45,7 @@ images, and not for identifying people.
 - Corrections were chosen because a model was wrong about them, and only images with a preview are
   here. The set is not a random sample: rates measured on it are not those of all images. `weight`
   is how many images with a label each one represents, by its label and whether a model agreed.
+  `agreed`, in images and Parquet, says whether it did: the model that was reviewed had the label.
 - Labels follow the policy of one installation. Another one may draw the line elsewhere.
 - An image is a preview: a JPEG of at most 1,600 pixels on its longer side, without metadata, not
   the original file.
