@@ -211,8 +211,7 @@ class Trainer:
         update_head(with_head, head.update, unsafe_labels)
         if not self.config.blocks:
             return with_head, None
-        level = best_level(current_log_odds, train.unsafe, train.weights)
-        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights, level)
+        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights, level=0.0)
         fitted, _ = data.split(seed=self.config.seed)
         # The validation part must be new to the head, too.
         update = fit_update(
@@ -222,13 +221,15 @@ class Trainer:
             train.weights[fitted],
             penalty=head.penalty,
         )
+        log_odds_now = current_log_odds + features @ update.weights + update.bias
+        level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
         self.progress.say(f"Training the last {self.config.blocks} blocks.")
         tuning = fine_tuning.fine_tune(
             tuned,
             original,
-            data,
+            replace(data, level=level),
             blocks=self.config.blocks,
             seed=self.config.seed,
             threads=self.threads,

@@ -136,6 +136,32 @@ def test_errors_are_learned_at_the_threshold_of_a_model(share: float) -> None:
         assert (before & ~after)[unsafe == label].mean() < 0.02
 
 
+def test_errors_of_one_label_do_not_move_the_level() -> None:
+    """All errors are safe images with a feature in common, and are learned.
+
+    Of the other images, about as many are right as before: the errors had lowered the level.
+    """
+
+    def sample(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        unsafe = rng.random(count) < 0.5
+        wrong = ~unsafe & (rng.random(count) < 0.2)
+        odds = 2 * np.where(unsafe | wrong, 1, -1) + rng.normal(size=count)
+        x = rng.normal(size=(count, 8))
+        x[:, 0] += 3 * wrong
+        return x.astype(np.float32), odds, unsafe, wrong
+
+    x, odds, unsafe, _ = sample(2_000, 0)
+    update = fit_head(x, odds, unsafe, np.arange(2_000), np.ones(2_000), seed=0).update
+    x, odds, unsafe, wrong = sample(20_000, 1)
+    before = (odds >= 0) == unsafe
+    after = (odds + x @ update.weights + update.bias >= 0) == unsafe
+    assert after[wrong].mean() > before[wrong].mean() + 0.5
+    for label in (True, False):
+        others = ~wrong & (unsafe == label)
+        assert after[others].mean() > before[others].mean() - 0.06
+
+
 @pytest.mark.parametrize("size", [0.0, 1.0, 300.0, 1e30])
 def test_the_level_has_the_lowest_loss(size: float) -> None:
     """Also where a model is right about nearly all images, sure of it, and a label is rare."""

@@ -58,7 +58,7 @@ class FineTuning:
 class TrainingData:
     """Images to train with: files, and labels, groups of near duplicates and sampling weights.
 
-    The arrays have shape (n,). `level` is that of the current model, see `regression.best_level`.
+    The arrays have shape (n,). `level` is what is added to log-odds, see `regression.best_level`.
     """
 
     paths: Sequence[Path]

@@ -8,9 +8,10 @@
   around where labels are noise.
 - Both labels weigh the same in sum, which alone would move all log-odds, as would a model that is
   not calibrated to the share of unsafe images. How far an intercept alone moves them is part of
-  the offset while the function is fitted, so that labels say nothing about the level of all
-  scores: those that the current model explains add nothing, nor to the intercept, which has no
-  penalty.
+  the offset while the function is fitted, so that labels that the current model explains add
+  nothing, nor to the intercept, which has no penalty.
+- Labels say nothing about the level of all scores: of the images that the current model gets right,
+  it is the same after the fit. Its errors have a part in the intercepts, before they are learned.
 - The penalty is the one with the lowest cross-validated log loss. Near duplicates are in one fold.
 
 Sources: Hoerl and Kennard (1970), for the penalty; King and Zeng (2001), for weights, and for the
@@ -128,7 +129,14 @@ def fit_update(
         options = {"maxiter": MAX_ITERATIONS}
         found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
     slope = found.x[:-1] / spread
-    return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
+    right = (odds >= 0) == unsafe
+    if len(np.unique(unsafe[right])) < 2:  # a model that gives all images the same label
+        return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
+    before, after = (
+        best_level(each[right], unsafe[right], weights[right])
+        for each in (odds, odds + features @ slope)
+    )
+    return HeadUpdate(slope, after - before)
 
 
 def class_weights(unsafe: NDArray[np.bool_], weights: Floats) -> Floats:
