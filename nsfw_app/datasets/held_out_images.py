@@ -12,6 +12,7 @@ from typing import Self
 
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.datasets.training_set import MIN_GROUPS, Split, TrainingSet
+from nsfw_app.evidence.replacement import MIN_RIGHT
 from nsfw_app.models.cards import display_name
 from nsfw_app.records import Label
 
@@ -75,6 +76,31 @@ class FittedImages:
                         f"{MIN_GROUPS[Split.TEST]} are needed. Add images with that label."
                     )
         return replace(images, splits={**images.splits, Split.TEST: new}), len(test) - len(new)
+
+
+def too_few_agreements(images: TrainingSet) -> str:
+    """Why a test split cannot show that a model is better, known from its labels; empty if it can.
+
+    Agreements that the current model gets wrong count, because its scores are not known yet.
+    """
+    counts = {
+        label: len(
+            {
+                image.group
+                for image in images.splits[Split.TEST]
+                if image.label is label and image.agreed is not False
+            }
+        )
+        for label in (Label.NSFW, Label.NORMAL)
+    }
+    if min(counts.values()) >= MIN_RIGHT:
+        return ""
+    found = " and ".join(f"{count:,} {label}" for label, count in counts.items())
+    return (
+        f"The new model cannot be shown to be better: the test split has {found} groups whose "
+        f"label agreed with the model that was reviewed, and {MIN_RIGHT} of each are needed. Add "
+        "settled decisions with --settled, or enlarge the test split with --test-share."
+    )
 
 
 def check_files(paths: Sequence[Path], hashes: Sequence[str], *, train: int) -> None:

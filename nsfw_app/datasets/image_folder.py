@@ -41,4 +41,5 @@ def metadata(row: TrainingRow) -> Mapping[str, Any]:
         "label_source": row.label_source,
         "categories": json.dumps(row.categories),
         "weight": row.weight,
+        "agreed": row.agreed,
     }

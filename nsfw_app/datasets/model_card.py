@@ -7,7 +7,7 @@ from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.evidence.evaluation import Measured
 from nsfw_app.evidence.paired_comparison import Comparison, PairedMeasure
-from nsfw_app.evidence.replacement import RULE, Outcome, Part
+from nsfw_app.evidence.replacement import CONDITIONS, Outcome, Part
 from nsfw_app.models.cards import card
 
 MEASURES: Mapping[str, str] = {
@@ -48,6 +48,10 @@ def model_card(report: TrainingReport) -> str:
         "## Result",
         "",
         *_result(report),
+        "",
+        "Better is said if all of this is shown on the test split:",
+        "",
+        *(f"- {condition}" for condition in CONDITIONS),
         "",
         "## Data",
         "",
@@ -109,7 +113,6 @@ def _result(report: TrainingReport) -> list[str]:
         + (" It was written because that was forced." if forced else ""),
         "",
         *(f"- {reason}" for reason in found.reasons),
-        f"- {RULE}",
     ]
 
 

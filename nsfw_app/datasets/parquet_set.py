@@ -27,6 +27,7 @@ FEATURES = (
     | dict.fromkeys(TEXTS, TEXT)
     | {"categories": {"feature": TEXT, "_type": "List"}}
     | {"weight": {"dtype": "float64", "_type": "Value"}}
+    | {"agreed": {"dtype": "bool", "_type": "Value"}}
 )
 SCHEMA = pa.schema(
     [
@@ -34,6 +35,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in TEXTS),
         ("categories", pa.list_(pa.string())),
         ("weight", pa.float64()),
+        ("agreed", pa.bool_()),
     ],
     metadata={"huggingface": json.dumps({"info": {"features": FEATURES}})},
 )
@@ -62,7 +64,7 @@ def _write_file(path: Path, rows: Sequence[TrainingRow], previews: PreviewFiles)
             table = [
                 {"image": {"bytes": previews.get(row.sha256), "path": f"{row.sha256}.jpg"}}
                 | {name: str(metadata(row)[name]) for name in TEXTS}
-                | {"categories": row.categories, "weight": row.weight}
+                | {"categories": row.categories, "weight": row.weight, "agreed": row.agreed}
                 for row in rows[start : start + GROUP_ROWS]
             ]
             writer.write_table(pa.Table.from_pylist(table, schema=SCHEMA))

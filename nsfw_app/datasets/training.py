@@ -7,8 +7,6 @@
 """
 
 import copy
-import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,10 +19,9 @@ from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
-from nsfw_app.datasets.file_search import leads_to_directory
-from nsfw_app.datasets.held_out_images import FittedImages, check_files
-from nsfw_app.datasets.model_card import model_card
-from nsfw_app.datasets.partial_output import partial_directory, publish
+from nsfw_app.datasets.held_out_images import FittedImages, check_files, too_few_agreements
+from nsfw_app.datasets.model_output import checked_output, keep
+from nsfw_app.datasets.partial_output import partial_directory
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
@@ -41,9 +38,8 @@ from nsfw_app.models.training.features import Features, compute_features, delete
 from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
-from nsfw_app.models.training.regression import FittedHead, fit_head, fit_update
+from nsfw_app.models.training.regression import FittedHead, best_level, fit_head, fit_update
 
-CARD, REPORT = "README.md", "training.json"
 PACKAGES = ("torch", "transformers", "scikit-learn")
 
 
@@ -106,8 +102,8 @@ class Trainer:
             ModelError: The model cannot be loaded, is not a transformers model, or has no head.
             StorageError: Features or model cannot be written.
         """
-        output = _checked_output(self.config.output)
         name = FALCONSAI if self.config.model == AUTO else self.config.model
+        output = checked_output(self.config.output, current=name)
         if name in PACKAGED:
             raise ModelUnsupported(
                 f"{name} cannot be trained, because it is not a transformers model. Name one with "
@@ -122,6 +118,8 @@ class Trainer:
                 f"Leaving out {left_out:,} images of the test split: {original.origin.model} was "
                 "fitted to them or to near duplicates of them."
             )
+        if missing := too_few_agreements(images):
+            self.progress.say(missing)
         # Features are computed by torch, not by an optimized model, in the faster precision.
         wanted = TORCH if self.backends.wanted == TORCH else AUTO
         current = fastest_precision(original, replace(self.backends, wanted=wanted))
@@ -154,7 +152,7 @@ class Trainer:
             report = self._report(images, left_out, current, head, tuning, replacement)
             if report.written:
                 fitted.write(partial, (image.sha256 for image in images.splits[Split.TRAIN]))
-                _keep(partial, output, report)
+                keep(partial, output, report)
                 delete_features(self.config.features_dir)
         return report
 
@@ -180,13 +178,24 @@ class Trainer:
             f"Computing features of {len(paths):,} images with {current.identity.backend}."
         )
         with self.progress.track(len(paths)) as advance:
-            return compute_features(
+            features = compute_features(
                 paths,
                 current,
                 directory=self.config.features_dir,
                 threads=self.threads,
                 advance=advance,
             )
+        computed = zip(features.values, features.logits, paths, strict=True)
+        failed = [
+            path for *row, path in computed if not all(np.isfinite(each).all() for each in row)
+        ]
+        if failed:
+            raise TrainingError(
+                f"{current.origin.model} returns no numbers for {len(failed):,} of {len(paths):,} "
+                f"images, the first is {failed[0].name}. Try it with NSFW_BACKEND=torch, in 32-bit "
+                "floats, or leave these images out."
+            )
+        return features
 
     def _tuned(
         self,
@@ -202,7 +211,7 @@ class Trainer:
         update_head(with_head, head.update, unsafe_labels)
         if not self.config.blocks:
             return with_head, None
-        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights)
+        data = TrainingData(train.paths, train.unsafe, train.groups, train.weights, level=0.0)
         fitted, _ = data.split(seed=self.config.seed)
         # The validation part must be new to the head, too.
         update = fit_update(
@@ -212,13 +221,15 @@ class Trainer:
             train.weights[fitted],
             penalty=head.penalty,
         )
+        log_odds_now = current_log_odds + features @ update.weights + update.bias
+        level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
         self.progress.say(f"Training the last {self.config.blocks} blocks.")
         tuning = fine_tuning.fine_tune(
             tuned,
             original,
-            data,
+            replace(data, level=level),
             blocks=self.config.blocks,
             seed=self.config.seed,
             threads=self.threads,
@@ -250,7 +261,14 @@ class Trainer:
         return compare_candidate(
             scores,
             candidate,
-            HeldOut(test.unsafe, test.groups, test.corrections, test.weights),
+            HeldOut(
+                test.unsafe,
+                test.groups,
+                test.corrections,
+                test.weights,
+                test.agreed,
+                test.assumed,
+            ),
             threshold=self.backends.policy_of(current.origin.model).threshold,
         )
 
@@ -279,33 +297,3 @@ class Trainer:
             versions={"nsfw-review": __version__} | {name: version(name) for name in PACKAGES},
             written=self.config.force or replacement.outcome is Outcome.BETTER,
         )
-
-
-def _checked_output(output: Path) -> Path:
-    """The absolute path to write to.
-
-    Raises:
-        TrainingError: It exists, the directory that it is to be in does not, or its name is taken.
-    """
-    path = output.expanduser().absolute()
-    if path.name in {AUTO, *PACKAGED}:
-        raise TrainingError(
-            f"A model cannot be named {path.name}, which means another one in NSFW_MODEL and in "
-            "policies. Choose another name for --output."
-        )
-    if os.path.lexists(path):
-        raise TrainingError(f"{output} exists already. Name a directory that does not exist.")
-    if not leads_to_directory(path.parent):
-        raise TrainingError(f"{output} cannot be written: {path.parent} is not a directory.")
-    if not os.access(path.parent, os.W_OK):
-        raise TrainingError(f"{output} cannot be written: {path.parent} is not writable.")
-    return path
-
-
-def _keep(partial: Path, output: Path, report: TrainingReport) -> None:
-    """Add card and report to a written model, and give it its name."""
-    with private_files.storage_errors():
-        text = json.dumps(report.to_json(), indent=2) + "\n"
-        (partial / REPORT).write_text(text, encoding="utf-8")
-        (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        publish(partial, output)

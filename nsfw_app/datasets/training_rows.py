@@ -50,7 +50,8 @@ class Omission(StrEnum):
 class TrainingRow:
     """A labeled image of a training set.
 
-    `image` is what the store has of it; `weight` is how many labeled images it represents.
+    `image` is what the store has of it; `weight` is how many labeled images it represents;
+    `agreed` is whether the label was the same as that of the model that reviewers decided about.
     """
 
     image: ImageLabels
@@ -59,6 +60,7 @@ class TrainingRow:
     group: str
     split: Split
     weight: float
+    agreed: bool
 
     @property
     def sha256(self) -> str:
@@ -152,6 +154,7 @@ def read_rows(
             name,
             Split.TEST if name in tested else Split.TRAIN,
             weights[each.stratum],
+            not each.image.against_model,
         )
         for name, group in named.items()
         for each in group

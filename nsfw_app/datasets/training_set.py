@@ -9,14 +9,14 @@
 - An object has `file_name` (relative to its split), `label` (normal or nsfw), `sha256` (of the
   image that people decided about, whose preview the file may be), `group` (near duplicates share
   one), and `label_source`. `weight`, its sampling weight, is how many labeled images it
-  represents; without that key it is 1.
+  represents; without that key it is 1. `agreed` is whether the label was the same as that of the
+  model that reviewers decided about; without that key it is not known.
 - A group is in one split only: a model that has seen a near duplicate of a test image is measured
   as better than it is.
 """
 
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +32,8 @@ from nsfw_app.dataset_errors import TrainingSetError
 from nsfw_app.records import Label
 
 METADATA = "metadata.jsonl"
+# Of sampling weights. Within them, sums, squares and quotients are in the range of a float.
+MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e9
 KEYS = ("file_name", "label", "sha256", "group", "label_source")
 # Groups of each label. With fewer, a fold of the cross-validation has hardly any, and an interval
 # over the test split says nothing.
@@ -60,6 +62,7 @@ class TrainingImage:
     """An image file with its label.
 
     `group` is the same for near duplicates; `weight` is how many labeled images it represents.
+    `agreed` is whether the label agreed with the model that was reviewed; None if not known.
     """
 
     path: Path
@@ -68,6 +71,7 @@ class TrainingImage:
     group: str
     label_source: str
     weight: float
+    agreed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ class Labeled:
     - `groups` are numbers of groups, from 0.
     - `corrections` is whether the image was chosen because a model was wrong about it.
     - `weights` are sampling weights.
+    - `agreed` is whether the label agreed with the model that was reviewed. It is true, too, where
+      that is not known and is `assumed`.
     """
 
     paths: Sequence[Path]
@@ -84,6 +90,8 @@ class Labeled:
     groups: NDArray[np.int64]
     corrections: NDArray[np.bool_]
     weights: NDArray[np.float64]
+    agreed: NDArray[np.bool_]
+    assumed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,8 @@ class TrainingSet:
             groups.astype(np.int64),
             np.array([image.label_source == LabelSource.CORRECTION for image in images]),
             np.array([image.weight for image in images]),
+            np.array([image.agreed is not False for image in images]),
+            np.array([image.agreed is None for image in images]),
         )
 
     def counts(self, split: Split) -> dict[str, dict[str, int]]:
@@ -170,14 +180,21 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
     if row["label"] not in (Label.NORMAL, Label.NSFW):
         raise TrainingSetError(f"{where}: the label '{row['label']}' is not normal or nsfw.")
     weight = row.get("weight", 1.0)
-    if not isinstance(weight, float | int) or not 0 < weight < math.inf:
-        raise TrainingSetError(f"{where}: the weight {weight!r} is not a number above 0.")
+    is_number = isinstance(weight, float | int) and not isinstance(weight, bool)
+    if not is_number or not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+        raise TrainingSetError(
+            f"{where}: the weight {str(weight)[:20]} is not a number from {MIN_WEIGHT:g} to "
+            f"{MAX_WEIGHT:g}."
+        )
+    agreed = row.get("agreed")
+    if not isinstance(agreed, bool) and "agreed" in row:
+        raise TrainingSetError(f"{where}: 'agreed' is {agreed!r} and not true or false.")
     name = PurePosixPath(row["file_name"])
     if name.is_absolute() or ".." in name.parts:
         raise TrainingSetError(f"{where}: '{name}' is not below the directory of its split.")
     label, source = Label(row["label"]), row["label_source"]
     return TrainingImage(
-        directory / name, row["sha256"], label, row["group"], source, float(weight)
+        directory / name, row["sha256"], label, row["group"], source, float(weight), agreed
     )
 
 

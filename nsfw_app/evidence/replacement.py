@@ -10,6 +10,10 @@
 - What the candidate does to images that are right today is measured on those that the current
   model gets right. It must be non-inferior there: the share that it gets wrong must be shown to be
   at most `MARGIN`, for either label.
+- Images whose label was against the model that was reviewed do not represent the others, also where
+  the current model is another one and gets them right. So there must be enough agreements, images
+  whose label was the same as that of the reviewed model, that the current model gets right, and the
+  candidate must be non-inferior on these, too.
 - The interval of the AUROC, of a bootstrap, is too narrow where few groups of near duplicates
   change. So McNemar's exact test must show, too, that more of them become right than wrong.
 
@@ -28,19 +32,22 @@ from nsfw_app.evidence.paired_comparison import PRIMARY, Comparison, PairedMeasu
 from nsfw_app.records import Label
 
 MARGIN = 0.05  # of negative flips, and by which a rate may be worse before the candidate is worse
-# Groups of each label that the current model gets right. With fewer, even no negative flip at all
-# would not show that they are below the margin: the upper end of Wilson's interval of 0 of 73 is
-# 5 %.
+# Groups of agreements of each label that the current model gets right. With fewer, even no negative
+# flip at all would not show that they are below the margin: the upper end of Wilson's interval of
+# 0 of 73 is 5 %.
 MIN_RIGHT = 73
 SIGNIFICANCE = 0.05  # of McNemar's test
 CHANCE = 0.5  # the AUROC of scores that have nothing to do with the labels
-RULE = (
-    f"Better is said only if the interval of the difference of AUROC lies above 0, the new model "
-    f"ranks better than chance (its interval lies above {CHANCE:g}), more groups of near "
-    f"duplicates become right than wrong with McNemar's exact p below {SIGNIFICANCE:g}, the "
-    f"interval of the difference of accuracy lies above 0, and the new model is non-inferior where "
-    f"the current one is right: of at least {MIN_RIGHT} such groups of each label it gets at most "
-    f"{MARGIN:g} wrong, by the upper end of the interval."
+CONDITIONS = (  # of "better"
+    "The interval of the difference of AUROC lies above 0.",
+    f"The new model ranks better than chance: its interval lies above {CHANCE:g}.",
+    "More groups of near duplicates become right than wrong, with McNemar's exact p below "
+    f"{SIGNIFICANCE:g}.",
+    "The interval of the difference of accuracy lies above 0.",
+    f"Of the groups of each label that the current model gets right, it gets at most {MARGIN:g} "
+    "wrong, by the upper end of the interval.",
+    f"So it does of those whose label agreed with the reviewed model: at least {MIN_RIGHT} groups "
+    "of each label.",
 )
 
 
@@ -63,7 +70,8 @@ class Part(StrEnum):
 class Replacement:
     """The outcome, sentences that explain it, and the comparisons it is from.
 
-    `negative_flips` are those of all test images, by label.
+    `negative_flips` are those of all test images, by label; `negative_flips_of_agreements` are
+    those of images whose label agreed with the reviewed model.
     """
 
     outcome: Outcome
@@ -71,6 +79,7 @@ class Replacement:
     threshold: float
     parts: Mapping[Part, Comparison]
     negative_flips: Mapping[Label, NegativeFlips]
+    negative_flips_of_agreements: Mapping[Label, NegativeFlips]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,16 @@ class HeldOut:
     - `groups` has the same number for near duplicates.
     - `corrections` is whether an image was chosen because a model was wrong about it.
     - `weights` are sampling weights: how many labeled images each represents.
+    - `agreed` is whether the label was the same as that of the model that was reviewed. It is true,
+      too, where that is not known and is `assumed`.
     """
 
     unsafe: Bools
     groups: Groups
     corrections: Bools
     weights: Floats
+    agreed: Bools
+    assumed: Bools
 
 
 def compare_candidate(
@@ -108,10 +121,11 @@ def compare_candidate(
         if some.any()
     }
     found, negative = parts[Part.ALL], flips.negative_flips()
+    agreements = flips.of(images.agreed).negative_flips()
     obstacles = [
         *_primary_obstacles(found.measures[PRIMARY]),
         *_accuracy_obstacles(found),
-        *_inferiority(negative),
+        *_inferiority(negative, agreements),
     ]
     outcome = Outcome.NOT_SHOWN
     if not obstacles:
@@ -120,11 +134,12 @@ def compare_candidate(
         outcome = Outcome.WORSE
     reasons = (
         _primary_sentence(found.measures[PRIMARY]),
-        *(_flips_sentence(label, each) for label, each in negative.items()),
+        *(_flips_sentence(label, each) for label, each in agreements.items()),
         _weights_sentence(images.weights),
+        *_assumptions(images.assumed),
         *obstacles,
     )
-    return Replacement(outcome, reasons, threshold, parts, negative)
+    return Replacement(outcome, reasons, threshold, parts, negative, agreements)
 
 
 def _primary_obstacles(primary: PairedMeasure) -> Iterator[str]:
@@ -153,22 +168,33 @@ def _accuracy_obstacles(found: Comparison) -> Iterator[str]:
         )
 
 
-def _inferiority(flips: Mapping[Label, NegativeFlips]) -> Iterator[str]:
+def _inferiority(
+    flips: Mapping[Label, NegativeFlips], agreements: Mapping[Label, NegativeFlips]
+) -> Iterator[str]:
     """Why it is not shown that what is right today stays right."""
-    if any(each.groups < MIN_RIGHT for each in flips.values()):
-        counts = " and ".join(f"{each.groups} {label}" for label, each in flips.items())
+    if any(each.groups < MIN_RIGHT for each in agreements.values()):
+        counts = " and ".join(f"{each.groups} {label}" for label, each in agreements.items())
         yield (
-            f"The test split has {counts} groups that the current model gets right; {MIN_RIGHT} of "
-            "each are needed to show that the new one is not inferior there. Add settled decisions "
-            "that agree with the model to the training set."
+            f"The test split has {counts} groups of agreements that the current model gets right; "
+            f"{MIN_RIGHT} of each are needed to show that the new one is not inferior where it is "
+            "right. Add settled decisions that agree with the model to the training set."
         )
         return
-    for label, each in flips.items():
-        if each.share.upper is None or each.share.upper > MARGIN:
-            yield (
-                f"More than {MARGIN:g} of the {label} groups that are right now may become wrong, "
-                "which is the margin of non-inferiority."
-            )
+    for label, each in agreements.items():
+        if not _is_within_margin(each):
+            noun = "agreements"
+        elif not _is_within_margin(flips[label]):
+            noun = "groups"
+        else:
+            continue
+        yield (
+            f"More than {MARGIN:g} of the {label} {noun} that are right now may become wrong, "
+            "which is the margin of non-inferiority."
+        )
+
+
+def _is_within_margin(flips: NegativeFlips) -> bool:
+    return flips.share.upper is not None and flips.share.upper <= MARGIN
 
 
 def _is_worse(measures: Mapping[str, PairedMeasure]) -> bool:
@@ -194,8 +220,9 @@ def _primary_sentence(primary: PairedMeasure) -> str:
 
 def _flips_sentence(label: Label, flips: NegativeFlips) -> str:
     return (
-        f"Of {flips.groups:,} {label} groups that the current model gets right, the new one gets "
-        f"{flips.flipped:,} wrong: a share of {_value(flips.share)} ({_interval(flips.share)})."
+        f"Of {flips.groups:,} {label} groups of agreements that the current model gets right, the "
+        f"new one gets {flips.flipped:,} wrong: a share of {_value(flips.share)} "
+        f"({_interval(flips.share)})."
     )
 
 
@@ -204,6 +231,15 @@ def _weights_sentence(weights: Floats) -> str:
     if lowest == highest:
         return "Each test image counts once."
     return f"A test image represents {lowest:.1f} to {highest:.1f} labeled images."
+
+
+def _assumptions(assumed: Bools) -> Iterator[str]:
+    if assumed.any():
+        yield (
+            f"Of {assumed.sum():,} test images the training set does not say whether the label "
+            "agreed with the model that was reviewed. They count as agreements: that what the "
+            "current model gets right represents what it gets right elsewhere is assumed."
+        )
 
 
 def _value(measure: Measured) -> str:

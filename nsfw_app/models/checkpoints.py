@@ -42,6 +42,7 @@ HEAD = re.compile(r"(^|\.)(classifier|head|fc|head\.fc|classifier\.1)\.weight$")
 OUT_OF_MEMORY = re.compile(
     r"out of memory|not enough memory|can't allocate memory|bad_alloc", re.IGNORECASE
 )
+MAX_LISTED = 4  # values in a message
 DOWNLOAD_AGAIN = "Download or save the model again."
 
 
@@ -138,27 +139,57 @@ def weights_mismatch(model: str, files: ModelFiles) -> ModelDamaged:
     )
 
 
-def labels_in(files: ModelFiles) -> list[str]:
-    """The labels in a model's configuration, in the order of its outputs; empty without any.
+def labels_in(model: str, files: ModelFiles) -> list[str]:
+    """The labels that a model will have once it is loaded, in the order of its outputs.
+
+    They are those of transformers, which completes what config.json leaves out.
+
+    Args:
+        model: Its hub id or directory.
+        files: Its files on this disk.
 
     Raises:
-        ModelDamaged: It cannot be read.
+        ModelError: The configuration cannot be read, or is not one of an image classifier.
     """
-    config = _json_object(files.directory / CONFIG, files.directory.name)
-    named = config.get("id2label")
-    if isinstance(named, dict) and all(str(number).isdecimal() for number in named):
-        return [str(named[number]) for number in sorted(named, key=int)]
-    listed = config.get("label_names")  # of timm
-    return [str(label) for label in listed] if isinstance(listed, list) else []
+    from transformers import AutoConfig
+
+    name = display_name(model)
+    values = _json_object(files.directory / CONFIG, name)
+    if not is_timm(values):
+        _check_task(name, values)
+    with load_errors(model):
+        config = AutoConfig.from_pretrained(
+            files.directory, local_files_only=True, trust_remote_code=False
+        )
+    return labels_of(config, name)
 
 
-def unsafe_labels_of(model: str, files: ModelFiles, named: Sequence[str]) -> Sequence[str]:
+def labels_of(config: Any, name: str) -> list[str]:
+    """The labels of a configuration of transformers, in the order of the model's outputs.
+
+    Raises:
+        ModelDamaged: They are not numbered 0, 1, 2, ...
+    """
+    # Some forks store the ids as strings; the configuration converts them to numbers.
+    labels = {int(i): str(label) for i, label in config.id2label.items()}
+    if sorted(labels) != list(range(len(labels))):
+        raise ModelDamaged(
+            f"The {CONFIG} of '{name}' numbers its labels {listed(sorted(labels))}; they must "
+            "be numbered from 0 without gaps."
+        )
+    return [labels[i] for i in range(len(labels))]
+
+
+def unsafe_labels_of(
+    model: str, files: ModelFiles, named: Sequence[str], labels: Sequence[str]
+) -> Sequence[str]:
     """The unsafe labels of a model by name; none where only card and words say them.
 
     Args:
         model: Its hub id or directory.
         files: Its files on this disk.
         named: Those of the settings, which come first.
+        labels: All labels that the loaded model has; config.json is not read for them.
 
     Raises:
         ModelDamaged: The configuration cannot be read, or names a label that the model lacks.
@@ -166,22 +197,26 @@ def unsafe_labels_of(model: str, files: ModelFiles, named: Sequence[str]) -> Seq
     """
     if named:
         return named
-    found = configured_unsafe_labels(files)
+    found = configured_unsafe_labels(files, labels)
     unsafe = set(map(normalized, found))
-    for label in labels_in(files) if found else ():
+    for label in labels if found else ():
         if role_of(label) is LabelRole.UNSAFE and normalized(label) not in unsafe:
             raise ModelUnsupported(
                 f"The {CONFIG} of '{display_name(model)}' says that the label '{label}' is safe. "
                 "Set NSFW_UNSAFE_LABELS to the unsafe ones, separated by commas. All labels: "
-                f"{', '.join(labels_in(files))}."
+                f"{', '.join(labels)}."
             )
     return found
 
 
-def configured_unsafe_labels(files: ModelFiles) -> Sequence[str]:
+def configured_unsafe_labels(files: ModelFiles, labels: Sequence[str]) -> Sequence[str]:
     """The unsafe labels that the configuration of a directory names, as `train` writes them.
 
     A model of the hub has none: what its owner says about its labels is not taken.
+
+    Args:
+        files: Its files on this disk.
+        labels: All labels of the model.
 
     Raises:
         ModelDamaged: The configuration cannot be read, or names a label that the model lacks.
@@ -190,9 +225,7 @@ def configured_unsafe_labels(files: ModelFiles) -> Sequence[str]:
         return ()
     name = files.directory.name
     found = _json_object(files.directory / CONFIG, name).get(UNSAFE_LABELS, [])
-    labels = labels_in(files)
-    # Names such as LABEL_0 may be left out; they are compared once the model is loaded.
-    if not isinstance(found, list) or (labels and not all(each in labels for each in found)):
+    if not isinstance(found, list) or not all(each in labels for each in found):
         raise ModelDamaged(
             f"{UNSAFE_LABELS} in the {CONFIG} of '{name}' is not a list of labels of the model."
         )
@@ -238,6 +271,12 @@ def _check_task(name: str, config: dict[str, Any]) -> None:
         raise ModelUnsupported(
             f"'{name}' is a '{kind}', not an image classifier. Choose another NSFW_MODEL."
         )
+
+
+def listed(values: Sequence[Any]) -> str:
+    """The first few values, separated by commas, and how many more there are."""
+    more = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
+    return ", ".join(map(str, values[:MAX_LISTED])) + more
 
 
 def _json_object(path: Path, name: str) -> dict[str, Any]:

@@ -184,8 +184,8 @@ def detail_labels(model: str, revision: str, categories: CategoryMap) -> Sequenc
         return ()
     with load_errors(model):
         files = find(model, revision=revision)
-        configured = configured_unsafe_labels(files)
-        labels = labels_in(files)
+        labels = labels_in(model, files)
+        configured = configured_unsafe_labels(files, labels)
     named = categories.unsafe_labels(display_name(model), labels)
     return tuple(label for label in labels if label in {*named, *configured})
 

@@ -108,7 +108,9 @@ def open_backend(
         return open_optimized_model(
             optimized_model,
             optimized_model.backend(policy),
-            unsafe_labels=unsafe_labels_of(origin.model, files, unsafe_labels),
+            unsafe_labels=unsafe_labels_of(
+                origin.model, files, unsafe_labels, list(optimized_model.roles)
+            ),
             threads=threads,
         )
 

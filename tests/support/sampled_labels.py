@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from nsfw_app.evidence.replacement import HeldOut
+
 FEATURES = 16
 
 
@@ -15,6 +17,18 @@ class Sample:
     chosen: np.ndarray
     weights: np.ndarray
     corrections: np.ndarray
+
+    def held_out(self, unsafe: np.ndarray) -> HeldOut:
+        """Held-out images whose labels are these; all but the errors are agreements."""
+        agreed = ~self.corrections
+        return HeldOut(
+            unsafe[self.chosen],
+            self.chosen,
+            self.corrections,
+            self.weights,
+            agreed,
+            np.zeros_like(agreed),
+        )
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,17 @@ GREEN = np.array([60, 150, 50])
 
 @dataclass(frozen=True)
 class Example:
-    """An image with its label, before it is written; without a group it is alone in one."""
+    """An image with its label, before it is written; without a group it is alone in one.
+
+    By default the label agreed with the model that was reviewed, but for corrections.
+    """
 
     image: Image.Image
     label: Label
     split: Split
     source: str = LabelSource.DECISION
     group: str = ""
+    agreed: bool | None = None
 
 
 def meadow(warmth: float, *, seed: int) -> Image.Image:
@@ -83,6 +87,11 @@ def write_training_set(directory: Path, examples: Iterable[Example]) -> Path:
                 "sha256": sha256,
                 "group": example.group or sha256[:16],
                 "label_source": example.source,
+                "agreed": (
+                    example.source != LabelSource.CORRECTION
+                    if example.agreed is None
+                    else example.agreed
+                ),
             }
         )
     for split in Split:

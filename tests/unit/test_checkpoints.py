@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_engine, open_store
 from nsfw_app.cli import app
-from nsfw_app.errors import ModelError, ModelLibraryMissing, ModelUnsupported
+from nsfw_app.errors import ModelDamaged, ModelError, ModelLibraryMissing, ModelUnsupported
 from nsfw_app.models import checkpoints
 from nsfw_app.models.backends import pytorch
 from nsfw_app.models.cards import display_name
@@ -350,6 +350,9 @@ def test_out_of_memory(directory: Path, monkeypatch: pytest.MonkeyPatch, error: 
     assert caught.value.kind == "no_memory"
 
 
+LABELS = ["normal", "nsfw"]
+
+
 def unsafe_in(directory: Path) -> set[str]:
     """The unsafe labels of a loaded model."""
     roles = load(directory).roles
@@ -375,14 +378,38 @@ def test_a_directory_cannot_turn_a_label_safe(directory: Path) -> None:
     with pytest.raises(ModelUnsupported, match=r"says that the label 'nsfw' is safe\. Set"):
         load(directory)
     files = find(str(directory), revision="main")
-    assert unsafe_labels_of("model", files, ("nsfw",)) == ("nsfw",)
+    assert unsafe_labels_of("model", files, ("nsfw",), LABELS) == ("nsfw",)
+
+
+@pytest.mark.parametrize(
+    "numbers", [("+0", "+1"), (" 0", "1 "), ("0_0", "0_1"), ("٠", "١")], ids=range(4)
+)
+def test_labels_are_those_of_the_loaded_model(directory: Path, numbers: tuple[str, str]) -> None:
+    """However the configuration writes their numbers, which transformers takes for 0 and 1."""
+    porn, lewd = numbers
+    config(
+        id2label={porn: "porn", lewd: "lewd"}, label2id=None, nsfw_review_unsafe_labels=["lewd"]
+    )(directory)
+    with pytest.raises(ModelUnsupported, match=r"says that the label 'porn' is safe"):
+        load(directory)
+
+
+@pytest.mark.parametrize("labels", [[1], ["lewd"], [["nsfw"]], "nsfw", {"nsfw": 1}, [None]])
+@pytest.mark.parametrize("named", [True, False])
+def test_unsafe_labels_that_are_none_are_an_error(
+    directory: Path, labels: Any, named: bool
+) -> None:
+    """Also where the configuration leaves the names of its labels out."""
+    config(nsfw_review_unsafe_labels=labels, **({} if named else {"id2label": None}))(directory)
+    with pytest.raises(ModelDamaged, match="is not a list of labels of the model"):
+        load(directory)
 
 
 def test_a_model_of_the_hub_names_no_unsafe_labels(directory: Path) -> None:
     """What its owner claims is not taken, also if it claims what `train` writes."""
     config(nsfw_review_unsafe_labels=["normal"])(directory)
     files = replace(find(str(directory), revision="main"), revision="0123")
-    assert unsafe_labels_of("owner/name", files, ()) == ()
+    assert unsafe_labels_of("owner/name", files, (), LABELS) == ()
 
 
 def test_names_for_messages(tmp_path: Path) -> None:

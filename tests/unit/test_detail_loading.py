@@ -81,6 +81,29 @@ def test_labels_that_the_configuration_names_stay_unsafe(
         assert unsafe == ["medium", "high"]
 
 
+@pytest.mark.parametrize("configured", [None, ["LABEL_2"]])
+def test_labels_that_the_configuration_leaves_out(
+    configured: list[str] | None, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As transformers does with those that it numbers; a chosen one is unsafe all the same."""
+    labels = {"LABEL_0": (1, 0.0), "LABEL_1": (0, 0.0)}
+    if configured:
+        labels["LABEL_2"] = (1, -1.0)
+    source = trained(tmp_path_factory)
+    directory = relabeled(source, tmp_path / "ours", labels, unsafe_labels=configured)
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    del config["id2label"], config["label2id"]
+    path.write_text(json.dumps(config | {"num_labels": len(labels)}))
+    chosen = CategoryMap("ours", {"LABEL_0": (Category.GORE_OR_VIOLENCE,)})
+    roles = load_detail(
+        str(directory), revision="main", categories=chosen, threads=1, max_waiting=4
+    ).classifier.roles
+    unsafe = [label for label, role in roles.items() if role is LabelRole.UNSAFE]
+    assert list(roles) == list(labels)
+    assert unsafe == ["LABEL_0", *(configured or [])]
+
+
 def test_a_missing_model_names_its_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Not that of the first model."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

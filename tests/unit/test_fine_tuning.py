@@ -45,7 +45,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
         path = directory / f"{number}.png"
         make(0.8, seed=number).save(path)
         paths.append(path)
-    return TrainingData(paths, np.arange(COUNT) % 2 == 0, np.arange(COUNT) // 2, np.ones(COUNT))
+    unsafe = np.arange(COUNT) % 2 == 0
+    return TrainingData(paths, unsafe, np.arange(COUNT) // 2, np.ones(COUNT), level=0)
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +77,16 @@ def test_only_the_last_blocks_and_the_head_change(
     assert found.validation_images == pytest.approx(COUNT / fine_tuning.PARTS, abs=3)
 
 
-def test_rare_labels_weigh_as_much_with_the_prior_of_that(
+def test_rare_labels_weigh_as_much_with_the_level_of_that(
     vit: TransformersBackend, data: TrainingData
 ) -> None:
-    """The loss is weighted, and its log-odds are those of equally frequent labels."""
+    """The loss is weighted, and the level of the current model is added to its log-odds."""
     labels, weights = np.arange(COUNT) % 6 == 0, np.where(np.arange(COUNT) % 4, 1.0, 3.0)
-    _, found = tuned(vit, replace(data, unsafe=labels, weights=weights))
+    _, found = tuned(vit, replace(data, unsafe=labels, weights=weights, level=1.5))
     _, chosen = replace(data, unsafe=labels).split(seed=0)
     pixels = np.stack([vit.prepare(Image.open(data.paths[i])) for i in chosen])
     head = Head(vit)
-    prior = np.log(~labels @ weights / (labels @ weights))
-    odds = log_odds(head.compute(pixels)[1], head.unsafe) + prior
+    odds = log_odds(head.compute(pixels)[1], head.unsafe) + 1.5
     losses = np.logaddexp(0, np.where(labels[chosen], -odds, odds))
     expected = (class_weights(labels, weights)[chosen] * losses).mean()
     assert found.losses[0] == pytest.approx(expected, rel=1e-4)

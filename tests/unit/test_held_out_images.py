@@ -52,6 +52,37 @@ def move_to_test(directory: Path, count: int) -> list[dict[str, Any]]:
     return moved
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_too_few_agreements_are_said_before_features_are_computed(
+    missing: int, again: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """And the training continues. Near duplicates count once, and so do those of either label.
+
+    The test split has 80 agreements of each label.
+    """
+    rows = rows_of(again, Split.TEST)
+    nsfw = [row for row in rows if row["label"] == "nsfw"]
+    for row in nsfw[: 3 + missing]:
+        row["agreed"] = False
+    for row in nsfw[10:15]:
+        row["group"] = nsfw[10]["group"]
+    for row in nsfw[15:20]:
+        del row["agreed"]
+    write_rows(again, Split.TEST, rows)
+    said: list[str] = []
+    report = train(trained(tmp_path_factory), again, tmp_path / "new", say=said.append)
+    assert report.written is not bool(missing)
+    if missing:
+        sentence = (
+            "The new model cannot be shown to be better: the test split has 72 nsfw and 80 normal "
+            "groups whose label agreed with the model that was reviewed"
+        )
+        places = [each.startswith(("The new model cannot", "Computing features")) for each in said]
+        assert said[places.index(True)].startswith(sentence)
+    else:
+        assert not any("cannot be shown" in each for each in said)
+
+
 def test_images_of_the_first_round_are_left_out(
     again: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

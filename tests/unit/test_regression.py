@@ -6,11 +6,18 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from nsfw_app.evidence import paired_comparison
-from nsfw_app.evidence.replacement import MIN_RIGHT, HeldOut, Outcome, compare_candidate
+from nsfw_app.evidence.replacement import MIN_RIGHT, Outcome, compare_candidate
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training.head import Head, log_odds, nsfw_scores
-from nsfw_app.models.training.regression import PENALTIES, class_weights, fit_head, fit_update
-from tests.support.sampled_labels import Population, flipped
+from nsfw_app.models.training.regression import (
+    PENALTIES,
+    best_level,
+    class_weights,
+    fit_head,
+    fit_update,
+    log_loss,
+)
+from tests.support.sampled_labels import Population, Sample, flipped
 from tests.support.tiny_vit import prepared_images, torch_backend, trained
 
 SEEDS = 20
@@ -83,6 +90,90 @@ def test_the_weights_of_labels_move_no_score(share: float) -> None:
     assert abs(moved.mean()) < 0.15
     assert found.penalty >= 1
     assert found.current_loss == pytest.approx(found.losses[found.penalty], abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_a_model_that_is_right_keeps_its_threshold(share: float) -> None:
+    """Its log-odds are as far from 0 on both sides, which fits to no share but a half.
+
+    Labels that it explains, one of them rare, and features that are noise change no label.
+    """
+    unsafe = np.arange(1_000) < 1_000 * share
+    odds = np.where(unsafe, 2.0, -2.0)
+    x = np.random.default_rng(0).normal(size=(1_000, 6)).astype(np.float32)
+    found = fit_head(x, odds, unsafe, np.arange(1_000), np.ones(1_000), seed=0)
+    moved = x @ found.update.weights + found.update.bias
+    assert ((odds + moved >= 0) == unsafe).all()
+    assert abs(moved.mean()) < 0.1
+    assert found.current_loss == pytest.approx(np.log1p(np.exp(-2)))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_errors_are_learned_at_the_threshold_of_a_model(share: float) -> None:
+    """As sure about one label as about the other, and wrong about every twentieth image.
+
+    Most errors have a feature in common. They become fewer, and hardly any unsafe image is missed
+    that was found before.
+    """
+
+    def sample(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        unsafe, wrong = rng.random(count) < share, rng.random(count) < 0.05
+        odds = np.abs(rng.normal(5, 1.5, count)) * np.where(unsafe != wrong, 1, -1)
+        x = rng.normal(size=(count, 16))
+        x[:, 0] = odds / 5 + rng.normal(0, 0.1, count)
+        common = wrong & (rng.random(count) < 0.8)
+        x[:, 1] = rng.normal(0, 0.5, count) + 3 * common * np.where(unsafe, 1, -1)
+        return x.astype(np.float32), odds, unsafe
+
+    x, odds, unsafe = sample(2_000, 0)
+    update = fit_head(x, odds, unsafe, np.arange(2_000), np.ones(2_000), seed=0).update
+    x, odds, unsafe = sample(20_000, 1)
+    before = (odds >= 0) == unsafe
+    after = (odds + x @ update.weights + update.bias >= 0) == unsafe
+    assert after.mean() > before.mean() + 0.02
+    for label in (True, False):
+        assert (before & ~after)[unsafe == label].mean() < 0.02
+
+
+def test_errors_of_one_label_do_not_move_the_level() -> None:
+    """All errors are safe images with a feature in common, and are learned.
+
+    Of the other images, about as many are right as before: the errors had lowered the level.
+    """
+
+    def sample(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        unsafe = rng.random(count) < 0.5
+        wrong = ~unsafe & (rng.random(count) < 0.2)
+        odds = 2 * np.where(unsafe | wrong, 1, -1) + rng.normal(size=count)
+        x = rng.normal(size=(count, 8))
+        x[:, 0] += 3 * wrong
+        return x.astype(np.float32), odds, unsafe, wrong
+
+    x, odds, unsafe, _ = sample(2_000, 0)
+    update = fit_head(x, odds, unsafe, np.arange(2_000), np.ones(2_000), seed=0).update
+    x, odds, unsafe, wrong = sample(20_000, 1)
+    before = (odds >= 0) == unsafe
+    after = (odds + x @ update.weights + update.bias >= 0) == unsafe
+    assert after[wrong].mean() > before[wrong].mean() + 0.5
+    for label in (True, False):
+        others = ~wrong & (unsafe == label)
+        assert after[others].mean() > before[others].mean() - 0.06
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 300.0, 1e30])
+def test_the_level_has_the_lowest_loss(size: float) -> None:
+    """Also where a model is right about nearly all images, sure of it, and a label is rare."""
+    rng = np.random.default_rng(9)
+    unsafe, weights = np.arange(500) < 25, rng.uniform(0.5, 4, 500)
+    odds = size * (np.where(unsafe, 1.0, -3.0) + rng.normal(size=500))
+    shares = class_weights(unsafe, weights)
+    level = best_level(odds, unsafe, weights)
+    lowest = log_loss(odds + level, unsafe, shares)
+    assert all(
+        log_loss(odds + level + step, unsafe, shares) >= lowest for step in (-9, -0.1, 0.1, 9)
+    )
 
 
 def test_a_group_is_learned_where_labels_are_rare() -> None:
@@ -159,7 +250,7 @@ def test_random_labels_never_make_a_better_model(
         candidate = 1 / (1 + np.exp(-(odds + features @ update.weights + update.bias)))
         wrong = (scores >= 0.5) != unsafe
         for corrected in (wrong, np.zeros_like(wrong)):
-            held_out = HeldOut(unsafe[test], test, corrected[test], np.ones(520))
+            held_out = Sample(test, np.ones(520), corrected[test]).held_out(unsafe)
             found = compare_candidate(scores[test], candidate[test], held_out, threshold=0.5)
             outcomes.append(found.outcome)
             assert min(each.groups for each in found.negative_flips.values()) >= MIN_RIGHT
@@ -189,11 +280,44 @@ def test_a_group_with_random_labels_never_makes_a_better_model(
             found = compare_candidate(
                 Population.scores(odds[test.chosen]),
                 Population.scores(moved[test.chosen]),
-                HeldOut(unsafe[test.chosen], test.chosen, test.corrections, test.weights),
+                test.held_out(unsafe),
                 threshold=0.5,
             )
             assert found.outcome is not Outcome.BETTER
     assert losses[0] < losses[1]
+
+
+@pytest.mark.parametrize("agreements", [0, 10, 100])
+def test_errors_of_another_model_never_make_a_better_one(
+    agreements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model that was reviewed goes by a cue; labeled are its errors, and few agreements.
+
+    The current model gets most of both right. What is learned is that the cue is wrong.
+    """
+    monkeypatch.setattr(paired_comparison, "RESAMPLES", 100)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        unsafe, error = rng.random(20_000) < 0.5, rng.random(20_000) < 0.08
+        sign = np.where(unsafe, 1, -1)
+        x = rng.normal(size=(20_000, 16))
+        x[:, 0] = np.where(error, -sign, sign) + rng.normal(0, 0.2, 20_000)
+        x[:, 1] = sign * np.where(error, 1.2, 2.5) + rng.normal(size=20_000)
+        odds = 2 * x[:, 1]
+        reviewed = Population(x.astype(np.float32), np.where(error, -sign, sign), unsafe, error)
+        train = reviewed.sample(1_000, agreements * 4 // 5, seed=seed)
+        test = reviewed.sample(250, agreements // 5, seed=seed, skip=4)
+        labeled = (reviewed.features[train.chosen], odds[train.chosen], unsafe[train.chosen])
+        update = fit_head(*labeled, train.chosen, train.weights, seed=0).update
+        moved = odds + x @ update.weights + update.bias
+        found = compare_candidate(
+            expit(odds)[test.chosen],
+            expit(moved)[test.chosen],
+            test.held_out(unsafe),
+            threshold=0.5,
+        )
+        assert min(each.groups for each in found.negative_flips.values()) >= MIN_RIGHT
+        assert found.outcome is not Outcome.BETTER
 
 
 def test_a_group_that_is_wrong_makes_a_better_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +333,7 @@ def test_a_group_that_is_wrong_makes_a_better_model(monkeypatch: pytest.MonkeyPa
     found = compare_candidate(
         Population.scores(odds[test.chosen]),
         Population.scores(moved[test.chosen]),
-        HeldOut(unsafe[test.chosen], test.chosen, test.corrections, test.weights),
+        test.held_out(unsafe),
         threshold=0.5,
     )
     assert found.outcome is Outcome.BETTER

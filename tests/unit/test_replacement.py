@@ -1,6 +1,6 @@
 """Candidate against current model: outcomes, sampling weights, non-inferiority, few groups."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from nsfw_app.evidence.replacement import (
     compare_candidate,
 )
 from nsfw_app.records import Label
-from tests.support.sampled_labels import Population, flipped
+from tests.support.sampled_labels import Population, Sample, flipped
 
 EACH = 100  # images of each label that are no corrections
 WRONG = 60  # corrections: normal images that the current model scores as nsfw
@@ -32,8 +32,13 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 def held_out(each: int = EACH, wrong: int = WRONG) -> HeldOut:
     """Unsafe images, safe ones, and corrections, each in a group of its own."""
     count = 2 * each + wrong
-    unsafe = np.arange(count) < each
-    return HeldOut(unsafe, np.arange(count), np.arange(count) >= 2 * each, np.ones(count))
+    corrections = np.arange(count) >= 2 * each
+    return Sample(np.arange(count), np.ones(count), corrections).held_out(np.arange(count) < each)
+
+
+def repeated(images: HeldOut, times: Any) -> HeldOut:
+    """The same images, each so many times in its group."""
+    return HeldOut(*(np.repeat(getattr(images, each.name), times) for each in fields(images)))
 
 
 def current_scores(images: HeldOut) -> np.ndarray:
@@ -82,8 +87,8 @@ def test_a_candidate_that_is_right_about_corrections_is_better() -> None:
     assert auroc.startswith(f"AUROC is 1.000 in place of {primary.current.value:.3f}")
     for label, reason in (("nsfw", nsfw), ("normal", normal)):
         assert reason == (
-            f"Of 100 {label} groups that the current model gets right, the new one gets 0 wrong: a "
-            "share of 0.000 (0.000 to 0.037)."
+            f"Of 100 {label} groups of agreements that the current model gets right, the new one "
+            "gets 0 wrong: a share of 0.000 (0.000 to 0.037)."
         )
     assert weights == "Each test image counts once."
     corrections = found.parts[Part.CORRECTIONS]
@@ -122,8 +127,8 @@ def test_a_candidate_that_is_inferior_elsewhere_is_not_better(label: Label) -> N
     assert measure(found, "auroc").difference.lower > 0
     assert found.outcome is Outcome.NOT_SHOWN
     assert found.reasons[-1] == (
-        f"More than 0.05 of the {label} groups that are right now may become wrong, which is the "
-        "margin of non-inferiority."
+        f"More than 0.05 of the {label} agreements that are right now may become wrong, which is "
+        "the margin of non-inferiority."
     )
 
 
@@ -156,10 +161,51 @@ def test_errors_alone_show_nothing_about_the_rest(each: int) -> None:
     assert measure(found, "recall").candidate.value == 1
     assert found.outcome is Outcome.NOT_SHOWN
     assert found.reasons[-1] == (
-        f"The test split has {each} nsfw and {each} normal groups that the current model gets "
-        "right; 73 of each are needed to show that the new one is not inferior there. Add settled "
-        "decisions that agree with the model to the training set."
+        f"The test split has {each} nsfw and {each} normal groups of agreements that the current "
+        "model gets right; 73 of each are needed to show that the new one is not inferior where it "
+        "is right. Add settled decisions that agree with the model to the training set."
     )
+
+
+@pytest.mark.parametrize("each", [0, MIN_RIGHT - 1, MIN_RIGHT])
+def test_errors_of_the_reviewed_model_do_not_represent_the_rest(each: int) -> None:
+    """Also where the current model is another one, which gets enough of them right."""
+    number = np.arange(2 * EACH + WRONG)
+    agreed = (number % EACH < each) & (number < 2 * EACH)
+    images = replace(held_out(), agreed=agreed)
+    found = compared(right_scores(images), images)
+    assert min(flips.groups for flips in found.negative_flips.values()) == EACH
+    assert [flips.groups for flips in found.negative_flips_of_agreements.values()] == [each, each]
+    assert found.outcome is (Outcome.BETTER if each == MIN_RIGHT else Outcome.NOT_SHOWN)
+    if each < MIN_RIGHT:
+        assert found.reasons[-1].startswith(
+            f"The test split has {each} nsfw and {each} normal groups of agreements that the"
+        )
+
+
+@pytest.mark.parametrize(
+    ("noun", "lost", "agreed"), [("agreements", 3, True), ("groups", 10, False)]
+)
+def test_agreements_and_all_that_is_right_are_measured(noun: str, lost: int, agreed: bool) -> None:
+    """Half of 200 images are agreements: 3 of these are too many, and 10 of the others."""
+    images = held_out(200)
+    images = replace(images, agreed=np.arange(len(images.unsafe)) % 200 < 100)
+    candidate = right_scores(images)
+    candidate[np.flatnonzero(images.unsafe & (images.agreed == agreed))[:lost]] = 0.45
+    found = compared(candidate, images)
+    assert found.outcome is Outcome.NOT_SHOWN
+    assert found.reasons[-1].startswith(f"More than 0.05 of the nsfw {noun} that are right now may")
+    of_agreements = found.negative_flips_of_agreements[Label.NSFW]
+    assert (of_agreements.groups, of_agreements.flipped) == (100, lost if agreed else 0)
+    assert found.negative_flips[Label.NSFW].flipped == lost
+
+
+def test_what_a_training_set_does_not_say_is_assumed() -> None:
+    """That labels agreed with the reviewed model; the result says so."""
+    images = replace(held_out(), assumed=np.arange(2 * EACH + WRONG) < 7)
+    found = compared(right_scores(images), images)
+    assert found.outcome is Outcome.BETTER
+    assert found.reasons[-1].startswith("Of 7 test images the training set does not say whether")
 
 
 def test_near_duplicates_are_one_group_that_is_right() -> None:
@@ -203,6 +249,8 @@ def test_many_images_in_few_groups_show_nothing(groups: int) -> None:
         np.append(single.groups, 2 * EACH + copies % groups),
         np.zeros(2 * EACH + 300, bool),
         np.ones(2 * EACH + 300),
+        np.append(single.agreed, np.ones(300, bool)),
+        np.zeros(2 * EACH + 300, bool),
     )
     found = gains(images, slice(2 * EACH, None))
     assert found.parts[Part.ALL].only_candidate == groups
@@ -231,12 +279,7 @@ def test_a_weight_is_a_number_of_copies() -> None:
     times = rng.integers(1, 5, len(images.unsafe))
     current, candidate = rng.uniform(0, 1, (2, len(times)))
     weighted = compared(candidate, replace(images, weights=times.astype(float)), current)
-    copies = HeldOut(
-        *(
-            np.repeat(each, times)
-            for each in (images.unsafe, images.groups, images.corrections, images.weights)
-        )
-    )
+    copies = repeated(images, times)
     copied = compared(np.repeat(candidate, times), copies, np.repeat(current, times))
     for name in ("auroc", "log_loss", "accuracy", "recall", "false_positive_rate"):
         one, other = measure(weighted, name), measure(copied, name)
@@ -259,9 +302,7 @@ def test_a_model_turned_around_where_labels_are_noise_is_not_better(share: float
     for seed in range(16):
         population = flipped(20_000, share, seed=seed)
         test = population.sample(250, 600, seed=seed)
-        images = HeldOut(
-            population.unsafe[test.chosen], test.chosen, test.corrections, test.weights
-        )
+        images = test.held_out(population.unsafe)
         odds = population.odds[test.chosen]
         turned = np.where(population.group[test.chosen], -odds, odds)
         found = compared(Population.scores(turned), images, Population.scores(odds))
@@ -298,8 +339,7 @@ def test_copies_of_images_do_not_narrow_intervals() -> None:
     images = held_out(each=15, wrong=10)
     candidate = np.random.default_rng(5).uniform(0, 1, len(images.unsafe))
     alone = compared(candidate, images)
-    arrays = (images.unsafe, images.groups, images.corrections, images.weights)
-    copies = HeldOut(*(np.repeat(each, 10) for each in arrays))
+    copies = repeated(images, 10)
     copied = compared(np.repeat(candidate, 10), copies, np.repeat(current_scores(images), 10))
     found = copied.parts[Part.ALL]
     assert (found.images, found.groups) == (400, 40)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from nsfw_app import system
 from nsfw_app.errors import ModelNotFound, ModelUnsupported, PredictionFailed
-from nsfw_app.models import build_files, calibration_set, parity, selection
+from nsfw_app.models import build_files, calibration_set, checkpoints, parity, selection
 from nsfw_app.models.artifacts import MIN_SPEEDUP, ModelVersion
 from nsfw_app.models.backends import open_nsfw, pytorch
 from nsfw_app.models.backends.bf16_runtime import Bf16Runtime
@@ -225,6 +225,17 @@ def test_other_unsafe_labels(model: Path, artifacts_dir: Path) -> None:
     roles = {"normal": LabelRole.UNSAFE, "nsfw": LabelRole.SAFE}
     change(build_of(artifacts_dir, "onnx"), roles=roles)
     with pytest.raises(ModelUnsupported, match="other unsafe labels"):
+        loaded(model, artifacts_dir, "onnx")
+
+
+def test_a_configuration_turns_no_label_of_a_build_safe(
+    model: Path, artifacts_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels are those with which it runs, not those that the configuration has by now."""
+    roles = {"porn": LabelRole.SAFE, "lewd": LabelRole.UNSAFE}
+    change(build_of(artifacts_dir, "onnx"), roles=roles)
+    monkeypatch.setattr(checkpoints, "configured_unsafe_labels", lambda *_: ["lewd"])
+    with pytest.raises(ModelUnsupported, match="the label 'porn' is safe"):
         loaded(model, artifacts_dir, "onnx")
 
 

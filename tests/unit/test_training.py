@@ -30,7 +30,7 @@ from nsfw_app.models.classifier import Classifier, nsfw_score
 from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
-from nsfw_app.models.training.features import compute_features
+from nsfw_app.models.training.features import Features, compute_features
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
@@ -300,11 +300,11 @@ def test_the_card_has_data_measures_and_limits(better: Path) -> None:
         "SHA-256 of its weights ",
         "the current model has more images right: 0; the new one: 60 (McNemar's exact p = 1.7",
         "| false positive rate | 1.000 (0.940 to 1.000) | 0.000 (0.000 to 0.060) | -1.000",
-        "- Of 80 nsfw groups that the current model gets right, the new one gets 0 wrong",
+        "- Of 80 nsfw groups of agreements that the current model gets right, the new one gets 0",
         "- Each test image counts once.",
-        "more groups of near duplicates become right than wrong with McNemar's exact p below 0.05",
-        "ranks better than chance (its interval lies above 0.5)",
-        "of at least 73 such groups of each label it gets at most 0.05 wrong",
+        "- More groups of near duplicates become right than wrong, with McNemar's exact p below",
+        "- The new model ranks better than chance: its interval lies above 0.5.",
+        "whose label agreed with the reviewed model: at least 73 groups of each label.",
         "Scores are not calibrated.",
         "Limits of tiny-vit: Not known here.",
         "at threshold 0.5.",
@@ -337,7 +337,7 @@ def test_a_model_turned_around_is_not_written(vit: Path, tmp_path: Path) -> None
     assert report.replacement.outcome is Outcome.NOT_SHOWN
     assert not report.written
     assert report.replacement.reasons[-1].startswith(
-        "The test split has 0 nsfw and 0 normal groups that the current model gets right"
+        "The test split has 0 nsfw and 0 normal groups of agreements that the current model gets"
     )
 
 
@@ -489,6 +489,18 @@ def test_a_name_that_means_another_model_is_refused(
     assert (code, err.startswith(f"Error: A model cannot be named {name}, which")) == (1, True)
 
 
+def test_the_name_of_the_current_model_is_refused(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whichever directory: both models would have one policy, by that name."""
+    with pytest.raises(TrainingError, match=r"current model is named tiny-vit, too.* Choose"):
+        train(vit, noise, tmp_path / vit.name)
+    monkeypatch.chdir(vit.parent)
+    with pytest.raises(TrainingError, match="is named tiny-vit, too"):
+        train(f"{vit.name}/", noise, tmp_path / vit.name)
+    assert not (tmp_path / vit.name).exists()
+
+
 def kept_in(directory: Path) -> str:
     """What the command says about features."""
     return (
@@ -530,6 +542,24 @@ def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> 
     assert not (tmp_path / "new").exists()
 
 
+def test_scores_that_are_no_numbers_are_an_error(
+    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in half precision, where they may overflow. The first image is named."""
+
+    def overflown(*arguments: Any, **options: Any) -> Features:
+        features = compute_features(*arguments, **options)
+        logits = features.logits.copy()
+        logits[[3, 7], 0] = np.inf
+        return replace(features, logits=logits)
+
+    monkeypatch.setattr("nsfw_app.datasets.training.compute_features", overflown)
+    with pytest.raises(
+        TrainingError, match=r"no numbers for 2 of 280 images, the first is \w+\.jpg"
+    ):
+        train(vit, noise, tmp_path / "new")
+
+
 def test_too_many_blocks_are_an_error_before_anything_is_computed(
     vit: Path, noise: Path, tmp_path: Path
 ) -> None:
@@ -547,6 +577,6 @@ def test_an_output_that_cannot_be_written_is_an_error(
         train(vit, noise, tmp_path)
     with pytest.raises(TrainingError, match="is not a directory"):
         train(vit, noise, tmp_path / "missing/new")
-    monkeypatch.setattr("nsfw_app.datasets.training.os.access", lambda *_: False)
+    monkeypatch.setattr("nsfw_app.datasets.model_output.os.access", lambda *_: False)
     with pytest.raises(TrainingError, match="is not writable"):
         train(vit, noise, tmp_path / "new")

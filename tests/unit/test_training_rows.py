@@ -251,3 +251,12 @@ def test_splits_are_deterministic(store: Store) -> None:
 def test_an_empty_store_has_no_rows(store: Store) -> None:
     """Without labels there is nothing, and nothing fails."""
     assert everything(store) == replace(everything(store), rows=[], omitted={})
+
+
+def test_rows_say_whether_the_label_agreed_with_the_model(store: Store) -> None:
+    """With the model that reviewers decided about: settled agreements do, corrections do not."""
+    agreement = add_labeled(store, pattern(1), Label.NSFW)
+    against = add_labeled(store, pattern(2), Label.NORMAL)
+    corrected = add_labeled(store, pattern(3), Label.NORMAL, confirmed=Label.NORMAL)
+    found = {row.sha256: row.agreed for row in everything(store).rows}
+    assert found == {agreement: True, against: False, corrected: False}

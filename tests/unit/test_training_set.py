@@ -60,6 +60,15 @@ def test_weights_are_read(directory: Path) -> None:
     assert read_training_set(directory).labeled(Split.TRAIN).weights[:3].tolist() == [3, 0.5, 1]
 
 
+def test_agreements_are_read(directory: Path) -> None:
+    """An image without the key counts as one, which is assumed."""
+    edit(directory, lambda rows: (rows[0].update(agreed=False), rows[1].pop("agreed")))
+    train = read_training_set(directory).labeled(Split.TRAIN)
+    assert train.agreed[:3].tolist() == [False, True, True]
+    assert train.assumed[:3].tolist() == [False, True, False]
+    assert (train.agreed == ~train.corrections)[1:].all()
+
+
 def test_its_hash_is_that_of_its_labels(directory: Path) -> None:
     """The order of rows does not change the hash; another image does."""
     before = read_training_set(directory).sha256
@@ -87,9 +96,16 @@ def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
         *(
             (
                 lambda rows, weight=weight: rows[0].update(weight=weight),
-                f"train/metadata.jsonl, line 1: the weight {weight!r} is not a number above 0",
+                f"train/metadata.jsonl, line 1: the weight {str(weight)[:20]} is not a number from",
             )
-            for weight in (0, -1.5, "2", None, float("inf"), float("nan"))
+            for weight in (0, -1.5, "2", None, True, float("inf"), float("nan"), 9e-7, 10**400)
+        ),
+        *(
+            (
+                lambda rows, agreed=agreed: rows[0].update(agreed=agreed),
+                f"line 1: 'agreed' is {agreed!r} and not true or false",
+            )
+            for agreed in (1, "true", None)
         ),
         (lambda rows: rows[0].pop("group"), "train/metadata.jsonl, line 1: 'group' is missing"),
         (lambda rows: rows[1].update(label="sexy"), "line 2: the label 'sexy' is not normal or"),

@@ -24,6 +24,8 @@ from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_
 from tests.support.sample_records import answer, person
 
 __all__ = ["run"]
+
+METADATA_KEYS = (*KEYS, "categories", "weight", "agreed")
 # Prints the splits, columns and the content of the first image of a data set.
 LOAD = """
 import json, sys
@@ -73,7 +75,7 @@ def test_the_image_folder_is_what_train_reads(store: Store, tmp_path: Path, run:
     image = read.splits[Split.TRAIN][0]
     assert image.path.read_bytes() == store.previews.get(image.sha256)
     lines = (output / "train" / "metadata.jsonl").read_text().splitlines()
-    assert all(tuple(json.loads(line)) == (*KEYS, "categories", "weight") for line in lines)
+    assert all(tuple(json.loads(line)) == METADATA_KEYS for line in lines)
     assert stat.S_IMODE(output.stat().st_mode) == 0o700
     (entry,) = [each for each in store.audit.entries() if each.action == "export"]
     assert entry.details == {"images": 150, "labels": "all", "format": "imagefolder"}
@@ -91,7 +93,7 @@ def test_hugging_face_datasets_loads(
     loaded = load(builder, output, tmp_path / "cache")
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 12, "test": 3}
     row = loaded["train"][0]
-    assert set(row) == {"image", "label", "sha256", "group", "label_source", "categories", "weight"}
+    assert set(row) == {"image", *METADATA_KEYS} - {"file_name"}
     assert row["image"] == [64, 64]
     assert {each["label"] for each in loaded["train"]} == {"normal", "nsfw"}
     assert {each["weight"] for each in loaded["train"]} == {1.0}

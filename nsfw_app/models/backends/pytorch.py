@@ -21,6 +21,8 @@ from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.cards import display_name, label_roles
 from nsfw_app.models.checkpoints import (
     check_checkpoint,
+    labels_of,
+    listed,
     load_errors,
     unsafe_labels_of,
     weights_mismatch,
@@ -33,7 +35,6 @@ from nsfw_app.models.optimized_formats import Format
 from nsfw_app.records import ModelIdentity
 
 TEST_IMAGE = Image.new("RGB", (320, 240), (128, 128, 128))
-MAX_LISTED = 4  # names in a message
 
 disable_progress_bar()  # of reading weights, which is quick; downloads have their own
 
@@ -101,8 +102,8 @@ class TransformersBackend:
             model = self._load(files)
             self.processor = ImageProcessor(files.directory)
             self.model = model.eval().to(device)
-        labels = _labels(model.config, display_name(origin.model))
-        named = unsafe_labels_of(origin.model, files, unsafe_labels)
+        labels = labels_of(model.config, display_name(origin.model))
+        named = unsafe_labels_of(origin.model, files, unsafe_labels, labels)
         self.roles = label_roles(labels, unsafe_labels=named, model=origin.model)
         self._dtype = torch.float32
         self._backend = FP32_BACKENDS[device]
@@ -134,7 +135,7 @@ class TransformersBackend:
             raise weights_mismatch(self.origin.model, files) from error
         if missing := sorted(loading["missing_keys"]):  # transformers would fill them at random
             raise ModelDamaged(
-                f"The weights of '{display_name(self.origin.model)}' lack {_listed(missing)}. They "
+                f"The weights of '{display_name(self.origin.model)}' lack {listed(missing)}. They "
                 "belong to a model for another task, or were not saved completely. Choose another "
                 "NSFW_MODEL."
             )
@@ -228,28 +229,6 @@ class TransformersBackend:
 
     def _failed(self, error: Exception) -> PredictionFailed:
         return PredictionFailed(f"{display_name(self.origin.model)} failed on the image: {error}")
-
-
-def _labels(config: Any, name: str) -> list[str]:
-    """The labels in the order of the model's outputs.
-
-    Raises:
-        ModelDamaged: They are not numbered 0, 1, 2, ...
-    """
-    # Some forks store the ids as strings; the configuration converts them to numbers.
-    labels = {int(i): str(label) for i, label in config.id2label.items()}
-    if sorted(labels) != list(range(len(labels))):
-        raise ModelDamaged(
-            f"The config.json of '{name}' numbers its labels {_listed(sorted(labels))}; they must "
-            "be numbered from 0 without gaps."
-        )
-    return [labels[i] for i in range(len(labels))]
-
-
-def _listed(values: Sequence[Any]) -> str:
-    """The first few values, separated by commas, and how many more there are."""
-    more = f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else ""
-    return ", ".join(map(str, values[:MAX_LISTED])) + more
 
 
 def _on_zero_gpu() -> bool:

@@ -25,7 +25,7 @@ from nsfw_app.models.cards import display_name
 from nsfw_app.models.training.features import batched
 from nsfw_app.models.training.head import Floats, find_layer
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
-from nsfw_app.models.training.regression import class_weights, equal_prior
+from nsfw_app.models.training.regression import class_weights
 from nsfw_app.records import LabelRole
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ class FineTuning:
 class TrainingData:
     """Images to train with: files, and labels, groups of near duplicates and sampling weights.
 
-    The arrays have shape (n,).
+    The arrays have shape (n,). `level` is what is added to log-odds, see `regression.best_level`.
     """
 
     paths: Sequence[Path]
     unsafe: NDArray[np.bool_]
     groups: NDArray[np.int64]
     weights: Floats
+    level: float
 
     def split(self, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices of the images to fit to and of those for validation."""
@@ -114,7 +115,6 @@ def fine_tune(
     parameters = _parameters(model, blocks)
     unsafe_labels = torch.tensor([role is LabelRole.UNSAFE for role in backend.roles.values()])
     weights = class_weights(data.unsafe, data.weights)
-    prior = equal_prior(data.unsafe, data.weights)
 
     def losses(order: NDArray[np.int64]) -> Any:
         """The weighted loss of each batch, and its number of images."""
@@ -128,7 +128,7 @@ def fine_tune(
                 logits[:, ~unsafe_labels], 1
             )
             loss = nn.functional.binary_cross_entropy_with_logits(
-                log_odds + prior,
+                log_odds + data.level,
                 torch.from_numpy(data.unsafe[chosen]).to(log_odds),
                 torch.from_numpy(weights[chosen]).to(log_odds),
             )

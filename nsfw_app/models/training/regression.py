@@ -6,19 +6,23 @@
 - Images have sampling weights. Those that the current model gets wrong are often more frequent than
   they occur, and all have the label against it: without weights the function would turn scores
   around where labels are noise.
-- Both labels weigh the same in sum, which alone would move all log-odds to an equal prior. That
-  prior is part of the offset while the function is fitted (prior correction), so that labels
-  that the current model explains add nothing, nor to the intercept, which has no penalty.
+- Both labels weigh the same in sum, which alone would move all log-odds, as would a model that is
+  not calibrated to the share of unsafe images. How far an intercept alone moves them is part of
+  the offset while the function is fitted, so that labels that the current model explains add
+  nothing, nor to the intercept, which has no penalty.
+- Labels say nothing about the level of all scores: of the images that the current model gets right,
+  it is the same after the fit. Its errors have a part in the intercepts, before they are learned.
 - The penalty is the one with the lowest cross-validated log loss. Near duplicates are in one fold.
 
-Sources: Hoerl and Kennard (1970), for the penalty; King and Zeng (2001), for weights and prior.
+Sources: Hoerl and Kennard (1970), for the penalty; King and Zeng (2001), for weights, and for the
+correction of the intercept where the current model is calibrated.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
@@ -36,7 +40,7 @@ class FittedHead:
     """A function to add to the head, the penalty it was fitted with, and mean log losses.
 
     `losses` are cross-validated, by penalty; `current_loss` is that of the current model. Both
-    labels weigh the same in them, and both models have the prior for that.
+    labels weigh the same in them, and both models have the level of scores that fits to that.
     """
 
     update: HeadUpdate
@@ -65,7 +69,7 @@ def fit_head(
         seed: Of the folds.
     """
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    prior, shares = equal_prior(unsafe, weights), class_weights(unsafe, weights)
+    level, shares = best_level(odds, unsafe, weights), class_weights(unsafe, weights)
     losses = dict.fromkeys(PENALTIES, 0.0)
     for train, test in folds.split(features, unsafe, groups):
         start = None
@@ -79,10 +83,10 @@ def fit_head(
                 start=start,
             )
             moved = odds[test] + features[test] @ start.weights + start.bias
-            losses[penalty] += log_loss(moved + prior, unsafe[test], shares[test]) / FOLDS
+            losses[penalty] += log_loss(moved + level, unsafe[test], shares[test]) / FOLDS
     penalty = min(losses, key=losses.__getitem__)
     update = fit_update(features, odds, unsafe, weights, penalty=penalty)
-    return FittedHead(update, penalty, losses, log_loss(odds + prior, unsafe, shares))
+    return FittedHead(update, penalty, losses, log_loss(odds + level, unsafe, shares))
 
 
 def fit_update(
@@ -109,7 +113,7 @@ def fit_update(
     x = (features - mean) / spread
     signs = np.where(unsafe, 1.0, -1.0)
     shares = class_weights(unsafe, weights) / len(unsafe)
-    offset = odds + equal_prior(unsafe, weights)
+    offset = odds + best_level(odds, unsafe, weights)
 
     def loss(values: Floats) -> tuple[float, Floats]:
         margins = signs * (offset + x @ values[:-1] + values[-1])
@@ -125,7 +129,14 @@ def fit_update(
         options = {"maxiter": MAX_ITERATIONS}
         found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
     slope = found.x[:-1] / spread
-    return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
+    right = (odds >= 0) == unsafe
+    if len(np.unique(unsafe[right])) < 2:  # a model that gives all images the same label
+        return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
+    before, after = (
+        best_level(each[right], unsafe[right], weights[right])
+        for each in (odds, odds + features @ slope)
+    )
+    return HeadUpdate(slope, after - before)
 
 
 def class_weights(unsafe: NDArray[np.bool_], weights: Floats) -> Floats:
@@ -135,10 +146,21 @@ def class_weights(unsafe: NDArray[np.bool_], weights: Floats) -> Floats:
     return balanced
 
 
-def equal_prior(unsafe: NDArray[np.bool_], weights: Floats) -> float:
-    """What to add to log-odds so that both labels are as likely, as with class weights."""
-    share = _unsafe_share(unsafe, weights)
-    return float(np.log((1 - share) / share))
+def best_level(odds: Floats, unsafe: NDArray[np.bool_], weights: Floats) -> float:
+    """What to add to all log-odds for the lowest log loss, where both labels weigh the same.
+
+    Args:
+        odds: Shape (n,), log-odds of a model.
+        unsafe: Shape (n,), whether the label is nsfw; both must occur.
+        weights: Shape (n,), sampling weights.
+    """
+    signs, shares = np.where(unsafe, 1.0, -1.0), class_weights(unsafe, weights)
+
+    def slope(level: float) -> float:
+        return float(-shares @ (signs * expit(-signs * (odds + level))))
+
+    limit = float(np.abs(odds).max()) + 50.0  # where all are certain to have one label
+    return float(brentq(slope, -limit, limit, maxiter=MAX_ITERATIONS))
 
 
 def _unsafe_share(unsafe: NDArray[np.bool_], weights: Floats) -> float:
