@@ -38,6 +38,7 @@ SECRETS = re.compile(
     re.IGNORECASE,
 )
 SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)  # in a path, by Java servers
+PATH_USER = re.compile(r"(?<=://)[^/:@]*:[^/@]*@")  # of a URL in a path, for a proxy or mirror
 # What Azure signs, only next to its `sig`: elsewhere such short names are those of an image.
 AZURE = re.compile(
     r"s[eiprstv]|sip|spr|srt|sdd|ses|scid|saoid|suoid|sk[estv]|skoid|sktid", re.IGNORECASE
@@ -117,10 +118,11 @@ def check_readable(location: str) -> None:
     if scheme(location) in ARCHIVES and CHAIN in location:
         check_readable(location.rpartition(CHAIN)[2])
     elif inner := _inner_url(location):
+        before = _redacted(location[:inner])[:MAX_PREFIX]
         raise ImageError(
             ImageErrorKind.UNREADABLE,
-            f"{name_of(location)} is not read: {escaped(location[:inner])[:MAX_PREFIX]!r} before a "
-            "URL is not supported. Name the URL itself.",
+            f"{name_of(location)} is not read: {before!r} before a URL is not supported. Name the "
+            "URL itself.",
         )
 
 
@@ -138,7 +140,7 @@ def unescaped(path: str) -> str:
 def name_of(location: str) -> str:
     """The last part of the path: names a file in messages, and its kind by the suffix."""
     if scheme(location) in WEB:
-        _, path, _ = _web_parts(location)
+        _, path, _ = _web_parts(_without_credentials(location))
         location = unquote(path)
     return posixpath.basename(redacted(location).rstrip("/"))
 
@@ -206,29 +208,33 @@ def _without_credentials(url: str) -> str:
     names = [name.rpartition(";")[2] for name, _ in pairs]  # also of a page's text, after &amp;
     is_azure = any(name.lower() == "sig" for name in names)
     kept = [
-        _shown(*pair)
+        (pair[0], _shown(name, pair[1]))
         for name, pair in zip(names, pairs, strict=True)
         if not (SECRETS.fullmatch(name) or (is_azure and AZURE.fullmatch(name)))
     ]
     if kept != pairs:
         query = urlencode(kept, errors="surrogatepass")
-    return f"{prefix}://{host}{SESSION.sub('', path)}{query and '?'}{query}"
+    path = PATH_USER.sub("", SESSION.sub("", path))
+    return f"{prefix}://{host}{path}{query and '?'}{query}"
 
 
-def _shown(name: str, value: str) -> tuple[str, str]:
-    """A parameter of a URL; of a value that may be or have a credential, the digest."""
+def _shown(name: str, value: str) -> str:
+    """The value of a parameter of a URL; of one that may be or have a credential, the digest."""
     is_digest = not value or DIGEST.fullmatch(value)
     if is_digest or not (AMBIGUOUS.fullmatch(name) or _has_credentials(value)):
-        return name, value
-    return name, f"~{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()[:DIGITS]}"
+        return value
+    return f"~{hashlib.sha256(value.encode(errors='surrogatepass')).hexdigest()[:DIGITS]}"
 
 
 def _has_credentials(value: str) -> bool:
     """Whether a value is a URL with user or secrets; one within that one is not searched."""
     if scheme(value) not in WEB:
-        return False
+        return is_url(value) and _without_credentials(value) != value
     names = [name for name, _ in parse_qsl(_web_parts(value)[2], keep_blank_values=True)]
-    return bool(WEB_USER.match(value.split("://", 1)[1]) or any(map(SECRETS.fullmatch, names)))
+    return bool(
+        WEB_USER.match(value.split("://", 1)[1])
+        or any(SECRETS.fullmatch(name) or AMBIGUOUS.fullmatch(name) for name in names)
+    )
 
 
 def _web_parts(url: str) -> tuple[str, str, str]:

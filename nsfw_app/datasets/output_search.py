@@ -82,8 +82,8 @@ class OutputSearch:
 def _lines(location: str) -> Iterator[str]:
     """The locations in a list; none where it cannot be read, which an error says later."""
     with suppress(ImageError):
-        for line in files.lines(location):
-            if line:
+        for line in filter(None, files.lines(location)):
+            with suppress(ImageError):  # of a line that names nothing
                 yield existing(resolved(line, table=location))
 
 

@@ -4,7 +4,14 @@ import re
 
 import pytest
 
-from nsfw_app.datasets.locations import absolute, is_redacted, name_of, redacted, resolved
+from nsfw_app.datasets.locations import (
+    absolute,
+    check_readable,
+    is_redacted,
+    name_of,
+    redacted,
+    resolved,
+)
 from nsfw_app.errors import ImageError
 
 # What rows of tables and lines of lists may hold in place of paths and URLs.
@@ -224,3 +231,28 @@ def test_a_table_names_files_of_its_own_storage() -> None:
     """And of known storage elsewhere."""
     for path in ("memory://d/a.jpg", "s3://b/a.jpg", "https://h/a.jpg", "zip://a::gs://b/x.zip"):
         assert resolved(path, table="memory://t/x.jsonl") == path
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h/a.jpg;jsessionid=SECRET",
+        "https://u:SECRET/x@h/a.jpg",
+        "https://h/a.jpg?u=s3://KEY:SECRET@b/a",
+        "https://h/a.jpg?u=ftp://u:SECRET@h/a",
+        "https://h/a.jpg?u=https://h/a%3Fkey=SECRET",
+        "https://h/a.jpg?w=1&amp;sid=SECRET",
+        "https://proxy/plain/https://u:SECRET@h/a.jpg",
+    ],
+)
+def test_no_form_of_a_url_shows_credentials(url: str) -> None:
+    """Neither in its URI nor in its name, in which messages have it."""
+    assert "SECRET" not in redacted(url)
+    assert name_of(url) == "a.jpg"
+
+
+def test_the_error_of_a_chain_shows_no_credentials() -> None:
+    """Also of the URL before the one that it names."""
+    with pytest.raises(ImageError) as refused:
+        check_readable("s3://KEY:SECRET@b/x::https://h/a.jpg")
+    assert "SECRET" not in str(refused.value)
