@@ -9,7 +9,6 @@
 
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any, Self
 from nsfw_app import __version__
 from nsfw_app.dataset_errors import ClusterError, NodeDiffers, NotShared
 from nsfw_app.datasets import output_file
+from nsfw_app.datasets.cluster_address import LOCAL, check_address, connection_problem
 from nsfw_app.datasets.cluster_nodes import Slot, cpus_asked_for, differences_of, slots_of
 from nsfw_app.datasets.cluster_scan import TICK_S, ClusterScanner, Event, UnitEnded, WorkerLost
 from nsfw_app.datasets.cluster_worker import Failure, FailureKind, ScanJob, ScanWorker, WorkerModel
@@ -36,10 +36,7 @@ from nsfw_app.system import usable_cpus
 
 log = logging.getLogger(__name__)
 
-AUTO, CLIENT = "auto", "ray://"
-LOCAL = "local"  # address of a cluster of this machine only, which ends with the command
 OBJECT_STORE_BYTES = 100_000_000  # of a local cluster; units and counts are small
-CONNECT_S = 10.0
 CONNECT_ATTEMPTS = 3  # where the head node's process for this client ends while it starts
 CLIENT_SERVER_FAILED = "Starting Ray client server failed"
 NODES_S = 2.0  # between two looks at the nodes
@@ -394,7 +391,7 @@ def _connected(address: str) -> Any:
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise ClusterError(NO_RAY) from error
-    _check_address(address)
+    check_address(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent to the authors of ray
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
@@ -412,43 +409,6 @@ def _connected(address: str) -> Any:
         except Exception as error:  # ray has no base class for them
             ray.shutdown()  # what it has started or reached before it failed
             if not attempts or CLIENT_SERVER_FAILED not in str(error):
-                raise ClusterError(_connection_problem(address, error)) from error
+                raise ClusterError(connection_problem(address, error)) from error
         else:
             return ray
-
-
-def _check_address(address: str) -> None:
-    """Check that something listens at an address; Ray itself would try for minutes.
-
-    Raises:
-        ClusterError: Nothing does, or it is not an address.
-    """
-    if address in {LOCAL, AUTO}:
-        return
-    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
-    if not host or not colon or not port.isdigit():
-        raise ClusterError(
-            f"{address} is not the address of a cluster. It is HOST:PORT, {CLIENT}HOST:PORT, "
-            f"{AUTO} or {LOCAL}."
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterError(_connection_problem(address, error)) from error
-
-
-def _connection_problem(address: str, error: BaseException) -> str:
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for each in causes:
-        text = " ".join(str(each).split())
-        if "Version mismatch" in text:
-            return f"{text} Install the same versions of Ray and Python on both."
-    text = " ".join(str(error).split()) or type(error).__name__
-    return (
-        f"The cluster {address} cannot be reached: {text.rstrip('.')}. Is it running (`ray "
-        "status`), its port open to this machine, and RAY_AUTH_MODE here as on its nodes?"
-    )

@@ -34,7 +34,7 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # of zipfile, for an unknown compression
+    NotImplementedError,  # raised by zipfile for an unknown compression method
     OSError,  # of bz2
     OverflowError,
     struct.error,

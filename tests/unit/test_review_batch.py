@@ -226,7 +226,7 @@ def test_a_batch_of_images_of_which_none_can_be_read(
 def test_a_copy_takes_the_place_of_an_image_that_cannot_be_read(
     run: Run, source: Path, tmp_path: Path, store: Store, options: tuple[str, ...]
 ) -> None:
-    """Whichever of them is listed first; 230 has none."""
+    """Also where it is listed after it; the image with red 230 has no copy."""
     for name in ("0.png", "z.png"):
         (source / name).write_bytes(image_bytes(240))
     scan(source, tmp_path / "scanned")

@@ -492,7 +492,7 @@ def test_a_name_that_means_another_model_is_refused(
 def test_the_name_of_the_current_model_is_refused(
     vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In whichever directory: both models would have one policy, by that name."""
+    """In any directory: both models would have one policy, by that name."""
     with pytest.raises(TrainingError, match=r"current model is named tiny-vit, too.* Choose"):
         train(vit, noise, tmp_path / vit.name)
     monkeypatch.chdir(vit.parent)
