@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import open_tab, opened
+from tests.support.browser import intercept, open_tab, opened
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, free_port, serving
 
@@ -192,11 +192,11 @@ def test_a_reload_sends_what_was_not_saved(browser: Browser, desk: Desk) -> None
     with opened(browser, desk.server.url, outage=True) as page:
         page.get_by_role("button", name="A cat").click()
         expect(page.locator("#review-decision .decision-buttons button").first).to_be_enabled()
-        page.route("**/desk/decisions", lambda route: route.abort())
+        intercept(page, "**/desk/decisions", lambda route: route.abort())
         page.keyboard.press("2")
         expect(page.locator("#unsaved")).to_have_text("1 not saved")
         page.unroute("**/desk/decisions")
-        page.route("**/desk/decisions", lambda route: route.abort(), times=1)
+        intercept(page, "**/desk/decisions", lambda route: route.abort(), times=1)
         page.on("dialog", lambda dialog: dialog.accept())
         page.reload()
         expect(page.locator("#unsaved")).to_be_hidden()
@@ -248,7 +248,7 @@ def test_a_new_policy_reaches_an_open_desk(browser: Browser, desk: Desk) -> None
         expect(page.locator("#review-decision .decision-buttons button").first).to_be_enabled()
         # The page does not learn of the new policy before the decision.
         beat = page.request.get(f"{desk.server.url}/desk/heartbeat").json()
-        page.route("**/desk/heartbeat", lambda route: route.fulfill(json=beat))
+        intercept(page, "**/desk/heartbeat", lambda route: route.fulfill(json=beat))
         open_tab(admin, "Model")
         admin.get_by_role("button", name="Change the policy").click()
         field = admin.get_by_label("Threshold", exact=True).locator("visible=true").last

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from nsfw_app.imaging import previews
-from tests.support.browser import open_tab, requests_of
+from tests.support.browser import intercept, open_tab, requests_of
 from tests.support.server import Server
 
 COUNT = 12
@@ -748,7 +748,7 @@ def test_the_form_for_images_of_both_labels_asks(page: Page, files: list[Path]) 
         image = route.fetch().json()
         route.fulfill(json=image | ({"nsfw_score": 0.9} if "01" in image["name"] else {}))
 
-    page.route("**/desk/images?*", classify)
+    intercept(page, "**/desk/images?*", classify)
     add(page, files[:3])
     card = page.locator("#grid .card")
     expect(card.nth(1)).to_have_attribute("data-label", "nsfw")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from tests.browser.test_accessibility import findings
 from tests.browser.test_layout import FITS, OVERLAPS
-from tests.support.browser import open_tab, opened, requests_of
+from tests.support.browser import intercept, open_tab, opened, requests_of
 from tests.support.server import Server
 
 SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples"
@@ -72,7 +72,7 @@ OFFSET = """preview => {
 @pytest.fixture
 def scripted(page: Page) -> Page:
     """The page with an explanation of each image that a test can predict."""
-    page.route(ROUTES, lambda route: route.fulfill(json=DONE))
+    intercept(page, ROUTES, lambda route: route.fulfill(json=DONE))
     return page
 
 
@@ -196,7 +196,7 @@ def held(page: Page) -> Iterator[list[Route]]:
         else:
             route.fulfill(json={**RUNNING, "status": "cancelled"})
 
-    page.route(ROUTES, answer)
+    intercept(page, ROUTES, answer)
     yield waiting
     page.unroute(ROUTES)
 
@@ -266,7 +266,7 @@ def test_failures_are_sentences_in_place(browser: Browser, server: Server) -> No
             {"json": {**RUNNING, "status": "failed", "error": {"kind": "x", "message": "No."}}},
             {"json": {**DONE, "explanation": {**EXPLANATION, "informative": False}}},
         ]
-        page.route(ROUTES, lambda route: route.fulfill(**answers.pop(0)))
+        intercept(page, ROUTES, lambda route: route.fulfill(**answers.pop(0)))
         preview = show(page)
         page.keyboard.press("h")
         expect(text(page)).to_have_text("No heat map. All busy.")
@@ -280,7 +280,8 @@ def test_failures_are_sentences_in_place(browser: Browser, server: Server) -> No
 
 def test_a_hidden_score_has_no_heat_map(page: Page) -> None:
     """In a blind review the button says why, and nothing is requested."""
-    page.route(
+    intercept(
+        page,
         "**/desk/queue/claim",
         lambda route: route.fulfill(json={"waiting": 1, "items": [BLIND]}),
     )
@@ -299,7 +300,7 @@ def test_a_hidden_score_has_no_heat_map(page: Page) -> None:
 def test_maps_are_accessible_and_fit(browser: Browser, server: Server, scheme: str) -> None:
     """axe-core finds nothing; no text covers another; the outline is there in forced colors."""
     with opened(browser, server.url, color_scheme=scheme) as page:
-        page.route(ROUTES, lambda route: route.fulfill(body=json.dumps(DONE)))
+        intercept(page, ROUTES, lambda route: route.fulfill(body=json.dumps(DONE)))
         show(page)
         page.keyboard.press("h")
         expect(text(page)).to_contain_text(SENTENCE)

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Route, expect
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store import Store
-from tests.support.browser import open_tab, opened
+from tests.support.browser import intercept, open_tab, opened
 from tests.support.decisions import fill
 from tests.support.sample_records import SHA256, add, add_image, answer
 from tests.support.server import Server, serving
@@ -73,7 +73,7 @@ def test_numbers_of_another_period_are_not_shown(browser: Browser, app: Server) 
         open_tab(page, "Insights")
         expect(headline).to_contain_text("No image arrived in the last 30 days.", timeout=30_000)
         before = summary.bounding_box()
-        page.route("**/desk/insights?days=7*", lambda route: held.append(route))
+        intercept(page, "**/desk/insights?days=7*", lambda route: held.append(route))
         period.select_option("7")
         expect(summary).to_have_attribute("aria-busy", "true")
         expect(headline).to_be_hidden()
@@ -83,7 +83,7 @@ def test_numbers_of_another_period_are_not_shown(browser: Browser, app: Server) 
         expect(headline).to_contain_text("in the last 90 days.")
         with page.expect_response("**/desk/insights?days=7*"):
             held[0].continue_()
-        page.route("**/desk/insights?days=365*", lambda route: route.abort(), times=1)
+        intercept(page, "**/desk/insights?days=365*", lambda route: route.abort(), times=1)
         expect(headline).to_contain_text("in the last 90 days.")
         expect(summary).to_have_attribute("aria-busy", "false")
         period.select_option("365")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from nsfw_app import __version__
 from nsfw_app.records import Policy
 from nsfw_app.rules.policy import judge
-from tests.support.browser import open_tab, opened, requests_of
+from tests.support.browser import intercept, open_tab, opened, requests_of
 from tests.support.server import Server, serving
 
 COUNT = 60
@@ -292,7 +292,7 @@ def test_many_tabs_of_one_browser_all_work(page: Page, server: Server, sample: P
 def test_a_late_verdict_does_not_replace_a_newer_image(page: Page, sample: Path) -> None:
     """Of two images added in a row the second stays, also if it is classified first."""
     held = []
-    page.route("**/desk/images?name=slow.jpg*", lambda route: held.append(route))
+    intercept(page, "**/desk/images?name=slow.jpg*", lambda route: held.append(route))
     upload = page.locator("#image-input input[type=file]")
     slow = {"name": "slow.jpg", "mimeType": "image/jpeg", "buffer": sample.read_bytes()}
     upload.set_input_files([slow])
@@ -396,13 +396,17 @@ def test_a_key_needs_a_focused_card(page: Page, server: Server, files: list[Path
 def test_files_added_after_stop_are_classified(page: Page, files: list[Path]) -> None:
     """Stop does not affect files that are added later."""
     open_tab(page, "Gallery")
-    held = []
-    page.route("**/desk/images?*", lambda route: held.append(route))
+    held: list[Route] = []
+    intercept(page, "**/desk/images?*", lambda route: held.append(route))
     upload = page.locator("#gallery-upload input[type=file]")
     upload.set_input_files(files[:10])
     expect(page.locator("#stop")).to_be_enabled()
+    while len(held) < 2:  # as many as are sent at once
+        page.wait_for_timeout(20)
     page.locator("#stop").click()
     page.unroute("**/desk/images?*")
+    for route in held:
+        route.continue_()
     upload.set_input_files(files[20:23])
     expect(page.locator("#gallery-tools")).to_contain_text("Done: 5 of 13")
     expect(page.locator("#grid .summary")).to_contain_text("8 files not sent.")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.browser import open_tab, opened
+from tests.support.browser import intercept, open_tab, opened
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
@@ -144,7 +144,7 @@ def test_a_late_reply_does_not_replace_a_newer_message(browser: Browser, ann: Se
         add(ann, red)
     held: list[Route] = []
     with at_queue(browser, ann) as page:
-        page.route("**/desk/decisions", lambda route: held.append(route))
+        intercept(page, "**/desk/decisions", lambda route: held.append(route))
         decided, skipped = press(page, "1"), press(page, " ")
         message = page.locator("#queue-decision .saved")
         expect(message).to_contain_text(f"Skipped: {skipped}")
@@ -252,7 +252,7 @@ def test_the_header_counts_filters_and_releases(browser: Browser, ann: Server) -
         expect(reason.locator("option", has_text="Review band")).to_have_count(1)
         reason.select_option("review")
         expect(page.locator(CAPTION)).to_be_visible()
-        page.route("**/queue/leases", twenty)
+        intercept(page, "**/queue/leases", twenty)
         header.get_by_text("Who holds what").click()
         held = header.locator(".lease-list li")
         expect(held).to_have_count(20)

@@ -2,11 +2,11 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Request, Route, expect, sync_playwright
 
 from tests.support.server import Server
 
@@ -19,6 +19,8 @@ CHROMIUM_FLAGS = [
     f"--host-resolver-rules={LOCAL_ONLY}",
 ]
 TIMEOUT_MS = 15_000  # of expectations and actions: other tests use the second core
+PROBE = "/desk/heartbeat?intercepted"
+IS_INTERCEPTED = f"fetch('{PROBE}').then((r) => r.text()).then((text) => text === 'intercepted')"
 FAILED_REQUEST = "Failed to load resource"  # what the console reports in an outage
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -97,6 +99,16 @@ def sign_out(page: Page) -> None:
     if not button.is_visible():
         page.get_by_role("button", name="Menu").click()
     button.click()
+
+
+def intercept(page: Page, pattern: str, handler: Callable[[Route], object], **options: Any) -> None:
+    """Let the handler answer requests of the loaded page, from its very next request on.
+
+    `page.route` returns before Chromium's renderer knows, whose next requests may still pass.
+    """
+    page.route(pattern, handler, **options)
+    page.route(f"**{PROBE}", lambda route: route.fulfill(body="intercepted"))
+    page.wait_for_function(IS_INTERCEPTED)
 
 
 def requests_of(page: Page) -> list[Request]:
