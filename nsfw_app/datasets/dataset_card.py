@@ -45,8 +45,7 @@ images, and not for identifying people.
 - Corrections were chosen because a model was wrong about them, and only images with a preview are
   here. The set is not a random sample: rates measured on it are not those of all images. `weight`
   is how many images with a label each one represents, by the label that reviewers settled on and
-  whether a model had another one at that time. `agreed`, in images and Parquet, is false where it
-  had another one.
+  whether a model had another one at that time. `agreed` is false where it had another one.
 - Labels follow the policy of one installation. Another one may draw the line elsewhere.
 - An image is a preview: a JPEG of at most 1,600 pixels on its longer side, without metadata, not
   the original file.

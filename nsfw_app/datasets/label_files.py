@@ -19,7 +19,10 @@ from nsfw_app.records import Label, Policy
 from nsfw_app.review.csv_lines import csv_line
 from nsfw_app.store.previews import PreviewFiles
 
-COLUMNS = ("path", "label", "split", "sha256", "group", "label_source", "categories", "weight")
+COLUMNS = (
+    *("path", "label", "split", "sha256", "group", "label_source", "categories"),
+    *("weight", "agreed"),
+)
 LOCAL_FILES = "/data/local-files/?d="
 LABELING = """<View>
   <Image name="image" value="$image"/>
@@ -43,7 +46,7 @@ def write_csv(directory: Path, rows: TrainingRows, previews: PreviewFiles) -> No
         file.write(csv_line(COLUMNS))
         for row in rows.rows:
             values = (row.label, row.split, row.sha256, row.group, row.label_source, row.categories)
-            file.write(csv_line([_path(row), *values, row.weight]))
+            file.write(csv_line([_path(row), *values, row.weight, row.agreed]))
 
 
 def write_tasks(
@@ -101,6 +104,7 @@ def _task(row: TrainingRow, name: str, policy: Policy) -> dict[str, Any]:
             "nsfw_score": image.nsfw_score,
             "categories": row.categories,
             "weight": row.weight,
+            "agreed": row.agreed,
         },
         "annotations": [{"result": [_choice(row.label)]}],
         "predictions": [

@@ -16,6 +16,7 @@ from nsfw_app.datasets import parquet_set, training_set_export
 from nsfw_app.datasets.card_text import markdown_text, yaml_text
 from nsfw_app.datasets.label_files import COLUMNS
 from nsfw_app.datasets.labels import read_table
+from nsfw_app.datasets.training_rows import Labels, read_rows
 from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
 from nsfw_app.records import Label, Reason
 from nsfw_app.store import Store
@@ -110,6 +111,11 @@ def test_csv_is_what_evaluate_reads(store: Store, tmp_path: Path, run: Run) -> N
     first = images[0]
     assert first.path.read_bytes() == store.previews.get(first.columns["sha256"])
     assert tuple(first.columns) == COLUMNS
+    agreed = {
+        row.sha256: str(row.agreed).lower() for row in read_rows(store, labels=Labels.ALL).rows
+    }
+    assert {each.columns["sha256"]: each.columns["agreed"] for each in images} == agreed
+    assert set(agreed.values()) == {"true", "false"}
 
 
 def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, run: Run) -> None:
@@ -128,6 +134,8 @@ def test_tasks_have_annotations_and_predictions(store: Store, tmp_path: Path, ru
         "nsfw",
     }
     task = tasks[0]
+    agreed = {row.sha256: row.agreed for row in read_rows(store, labels=Labels.ALL).rows}
+    assert {each["data"]["sha256"]: each["data"]["agreed"] for each in tasks} == agreed
     sha256 = task["data"]["sha256"]
     assert task["data"]["image"] == f"/data/local-files/?d=set/images/{sha256}.jpg"
     assert (output / "images" / f"{sha256}.jpg").read_bytes() == store.previews.get(sha256)
