@@ -2,15 +2,18 @@
 
 - Images are weighted, and near duplicates are one observation: a share has Wilson's interval for
   Kish's effective number of groups.
-- A difference of two rates is what is gained among images that were wrong minus what is lost among
-  those that were right. Its interval combines those of the shares that change, so that it has the
-  right width also if hardly any image changes, where a percentile bootstrap is too narrow.
+- A difference of two rates is the share of images that become right minus the share that become
+  wrong. Its interval combines those of both shares in each stratum, so that it has the right width
+  also if hardly any image changes, where a percentile bootstrap is too narrow.
+- Strata are what images were sampled by: the label, and whether it agreed with the model that was
+  reviewed. How large they are is an estimate, too, from as many images as the weights add up to.
 - Negative flips are right with the current model and wrong with the candidate. Whether the
   candidate is non-inferior is measured on all that the current model gets right.
 
 Sources: Wilson (1927); Kish (1965), for the effective number; Zou and Donner (2008), for the
-interval of a sum (MOVER), which is that of Newcombe (1998) for two rates; Yan et al. (2021),
-Positive-congruent training, for negative flips; Piaggio et al. (2012), for non-inferiority.
+interval of a sum (MOVER), which is that of Newcombe (1998) for two rates; Cochran (1977), Sampling
+Techniques, chapter 12, for strata whose sizes are estimated; Yan et al. (2021), Positive-congruent
+training, for negative flips; Piaggio et al. (2012), for non-inferiority.
 """
 
 import math
@@ -44,12 +47,14 @@ class NegativeFlips:
 class LabelFlips:
     """Labels of both models on the same images, as arrays of shape (n,).
 
-    `before` and `after` are whether the current model and the candidate are right.
+    `before` and `after` are whether the current model and the candidate are right; `agreed` is
+    whether the label was the same as that of the model that was reviewed.
     """
 
     before: Bools
     after: Bools
     unsafe: Bools
+    agreed: Bools
     groups: Groups
     weights: Floats
 
@@ -59,6 +64,7 @@ class LabelFlips:
             self.before[chosen],
             self.after[chosen],
             self.unsafe[chosen],
+            self.agreed[chosen],
             self.groups[chosen],
             self.weights[chosen],
         )
@@ -67,21 +73,43 @@ class LabelFlips:
         """Weighted share of right images, the candidate's minus the current model's."""
         if not len(self.before):
             return Measured(None, None, None)
-        value, below, above = 0.0, 0.0, 0.0  # the last two are squares
-        for label in (False, True):
-            for right in (False, True):
-                cell = (self.unsafe == label) & (self.before == right)
-                if not cell.any():
-                    continue
-                size = float(self.weights[cell].sum() / self.weights.sum())
-                changed = self.before[cell] != self.after[cell]
-                found, lower, upper = weighted_share(changed, self.groups[cell], self.weights[cell])
-                if right:
-                    found, lower, upper = -found, -upper, -lower
-                value += size * found
-                below += (size * (found - lower)) ** 2
-                above += (size * (upper - found)) ** 2
-        return Measured(value, value - math.sqrt(below), value + math.sqrt(above))
+        strata = 2 * self.unsafe + self.agreed
+        cells = [self.of(strata == stratum)._change() for stratum in np.unique(strata)]
+        shares, changes, below, above = np.array(cells).T
+        shares /= shares.sum()
+        value = float(shares @ changes)
+        lower, upper = self._bounds_between(changes, value)
+        return Measured(
+            value,
+            value - math.hypot(*(shares * below), value - lower),
+            value + math.hypot(*(shares * above), upper - value),
+        )
+
+    def _change(self) -> tuple[float, float, float, float]:
+        """Of a stratum: its weight, its difference, and how far the interval reaches from that."""
+        gained, fewest_gained, most_gained = self._share(~self.before & self.after)
+        lost, fewest_lost, most_lost = self._share(self.before & ~self.after)
+        below = math.hypot(gained - fewest_gained, most_lost - lost)
+        above = math.hypot(most_gained - gained, lost - fewest_lost)
+        return float(self.weights.sum()), gained - lost, below, above
+
+    def _share(self, chosen: Bools) -> tuple[float, float, float]:
+        return weighted_share(chosen, self.groups, self.weights)
+
+    def _bounds_between(self, changes: Floats, mean: float) -> tuple[float, float]:
+        """The interval of the mean of the strata's differences, because their sizes are estimates.
+
+        It is that of a share, on the scale from the lowest difference to the highest.
+        """
+        lowest, highest = float(changes.min()), float(changes.max())
+        width = highest - lowest
+        if not width:
+            return mean, mean
+        sizes = np.bincount(self.groups)
+        independent = sizes.sum() ** 2 / (sizes**2).sum() / len(self.groups)  # of an image
+        share = min(1.0, max(0.0, (mean - lowest) / width))
+        lower, upper = wilson_bounds(share, float(self.weights.sum() * independent))
+        return lowest + lower * width, lowest + upper * width
 
     def negative_flips(self) -> Mapping[Label, NegativeFlips]:
         """Those of each label; no image has a weight."""

@@ -113,7 +113,7 @@ def compare_candidate(
         threshold: Of the policy, for both models.
     """
     before, after = ((scores >= threshold) == images.unsafe for scores in (current, candidate))
-    flips = LabelFlips(before, after, images.unsafe, images.groups, images.weights)
+    flips = LabelFlips(before, after, images.unsafe, images.agreed, images.groups, images.weights)
     chosen = {Part.ALL: np.ones(len(current), bool), Part.CORRECTIONS: images.corrections}
     parts = {
         part: compare(current[some], candidate[some], flips.of(some))

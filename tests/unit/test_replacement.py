@@ -226,9 +226,9 @@ def test_a_clear_loss_elsewhere_without_a_gain_is_worse() -> None:
     assert found.outcome is Outcome.WORSE
 
 
-@pytest.mark.parametrize(("count", "outcome"), [(4, Outcome.NOT_SHOWN), (6, Outcome.BETTER)])
+@pytest.mark.parametrize(("count", "outcome"), [(4, Outcome.NOT_SHOWN), (7, Outcome.BETTER)])
 def test_few_images_show_nothing(count: int, outcome: Outcome) -> None:
-    """Four that are right in place of wrong have p = 0.125, and six have 0.03."""
+    """Four that are right in place of wrong have p = 0.125, and seven have 0.02."""
     found = gains(held_out(wrong=0), slice(EACH, EACH + count))
     assert measure(found, "auroc").difference.lower > 0
     assert found.outcome is outcome
@@ -273,7 +273,10 @@ def test_what_is_lost_counts_with_its_weight() -> None:
 
 
 def test_a_weight_is_a_number_of_copies() -> None:
-    """Measures of images with weights are those of as many near duplicates without."""
+    """Measures of images with weights are those of as many near duplicates without.
+
+    Except that a weight is that of independent images, from which the sizes of strata are known.
+    """
     images = held_out(each=15, wrong=10)
     rng = np.random.default_rng(5)
     times = rng.integers(1, 5, len(images.unsafe))
@@ -285,9 +288,13 @@ def test_a_weight_is_a_number_of_copies() -> None:
         one, other = measure(weighted, name), measure(copied, name)
         for field in ("current", "candidate", "difference"):
             first, second = getattr(one, field), getattr(other, field)
-            assert (first.value, first.lower, first.upper) == pytest.approx(
-                (second.value, second.lower, second.upper)
-            )
+            assert first.value == pytest.approx(second.value)
+            if field == "difference" and name not in ("auroc", "log_loss"):
+                assert first.lower == pytest.approx(second.lower, abs=0.005)
+                assert first.upper == pytest.approx(second.upper, abs=0.005)
+            else:
+                assert first.lower == pytest.approx(second.lower)
+                assert first.upper == pytest.approx(second.upper)
     assert weighted.negative_flips == copied.negative_flips
 
 
