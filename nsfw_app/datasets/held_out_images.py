@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from nsfw_app.dataset_errors import TrainingError, TrainingSetError
-from nsfw_app.datasets.training_set import MIN_GROUPS, Split, TrainingSet
+from nsfw_app.datasets.training_set import MIN_GROUPS, Split, TrainingImage, TrainingSet
 from nsfw_app.evidence.replacement import MIN_RIGHT
 from nsfw_app.models.cards import display_name
 from nsfw_app.records import Label
@@ -103,21 +103,21 @@ def too_few_agreements(images: TrainingSet) -> str:
     )
 
 
-def check_files(paths: Sequence[Path], hashes: Sequence[str], *, train: int) -> None:
-    """Check that no file is in both splits.
+def check_files(images: Sequence[TrainingImage], hashes: Sequence[str], *, train: int) -> None:
+    """Check that files with the same bytes are in one split, and in one group.
 
     Args:
-        paths: The files.
-        hashes: The SHA-256 of each.
+        images: The images.
+        hashes: The SHA-256 of the file of each.
         train: How many of them, from the first, are in the train split; all others are in test.
 
     Raises:
-        TrainingSetError: Files have the same bytes.
+        TrainingSetError: Files with the same bytes are in both splits, or in several groups.
     """
-    first = dict(zip(hashes[:train], paths, strict=False))
+    first = dict(zip(hashes[:train], images, strict=False))
     shared = [
-        (first[sha256], path)
-        for sha256, path in zip(hashes[train:], paths[train:], strict=True)
+        (first[sha256].path, image.path)
+        for sha256, image in zip(hashes[train:], images[train:], strict=True)
         if sha256 in first
     ]
     if shared:
@@ -128,3 +128,11 @@ def check_files(paths: Sequence[Path], hashes: Sequence[str], *, train: int) -> 
             f"the same as {one.name}. A model that was fitted to test images is measured as better "
             "than it is: remove them from one split."
         )
+    for sha256, image in zip(hashes, images, strict=True):
+        same = first.setdefault(sha256, image)
+        if same.group != image.group:
+            raise TrainingSetError(
+                f"{image.path.name} is the same as {same.path.name}, and they are in the groups "
+                f"{image.group} and {same.group}. Copies of an image count as several images then: "
+                "give them one group."
+            )

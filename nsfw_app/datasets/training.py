@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from nsfw_app import __version__, private_files
 from nsfw_app.dataset_errors import TrainingError
@@ -127,7 +128,8 @@ class Trainer:
         train, test = images.labeled(Split.TRAIN), images.labeled(Split.TEST)
         paths, count = [*train.paths, *test.paths], len(train.paths)
         features = self._features(current, paths)
-        check_files(paths, features.hashes, train=count)
+        listed = [image for split in Split for image in images.splits[split]]
+        check_files(listed, features.hashes, train=count)
         train_features, test_features = features[:count], features[count:]
         self.progress.say(f"Fitting a head to {count:,} images.")
         unsafe_labels = Head(original).unsafe
@@ -139,6 +141,7 @@ class Trainer:
             train.groups,
             train.weights,
             seed=self.config.seed,
+            threshold=float(logit(self._threshold(original))),
         )
         candidate, tuning = self._tuned(
             original, head, train_features.values, current_log_odds, train
@@ -220,6 +223,7 @@ class Trainer:
             train.unsafe[fitted],
             train.weights[fitted],
             penalty=head.penalty,
+            threshold=float(logit(self._threshold(original))),
         )
         log_odds_now = current_log_odds + features @ update.weights + update.bias
         level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])
@@ -269,8 +273,12 @@ class Trainer:
                 test.agreed,
                 test.assumed,
             ),
-            threshold=self.backends.policy_of(current.origin.model).threshold,
+            threshold=self._threshold(current),
         )
+
+    def _threshold(self, current: TransformersBackend) -> float:
+        """That of the policy in force for the current model."""
+        return self.backends.policy_of(current.origin.model).threshold
 
     def _report(
         self,

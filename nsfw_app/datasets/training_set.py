@@ -135,7 +135,7 @@ def read_training_set(directory: Path) -> TrainingSet:
 
     Raises:
         TrainingSetError: It is not in the layout above, a file is missing, a split has too few
-            images of a label, or an image or a group is in both splits.
+            images of a label, an image or a group is in both splits, or an image in two groups.
     """
     splits = {split: list(_images(directory / split)) for split in Split}
     for split, images in splits.items():
@@ -219,9 +219,9 @@ def _check_files(split: Split, images: Sequence[TrainingImage]) -> None:
 
 
 def _check_leaks(splits: Mapping[Split, Sequence[TrainingImage]]) -> None:
-    labels: dict[str, Label] = {}
+    first: dict[str, TrainingImage] = {}
     for image in (image for images in splits.values() for image in images):
-        if labels.setdefault(image.sha256, image.label) is not image.label:
+        if first.setdefault(image.sha256, image).label is not image.label:
             raise TrainingSetError(f"Image {image.sha256} is labeled both normal and nsfw.")
     for noun, key in (("group", "group"), ("image", "sha256")):
         train, test = ({getattr(image, key) for image in images} for images in splits.values())
@@ -230,4 +230,10 @@ def _check_leaks(splits: Mapping[Split, Sequence[TrainingImage]]) -> None:
                 f"{len(shared)} {noun}{'s are' if len(shared) > 1 else ' is'} in both splits, the "
                 f"first is {shared[0]}. A model that was fitted to near duplicates of test images "
                 "is measured as better than it is: split by group."
+            )
+    for image in (image for images in splits.values() for image in images):
+        if (group := first[image.sha256].group) != image.group:
+            raise TrainingSetError(
+                f"Image {image.sha256} is in the groups {group} and {image.group}. Copies of an "
+                "image count as several images then: give them one group."
             )

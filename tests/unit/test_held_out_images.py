@@ -162,3 +162,17 @@ def test_a_file_in_both_splits_is_an_error(
     with pytest.raises(TrainingSetError, match=r"1 file of the test split is in the train"):
         train(trained(tmp_path_factory), again, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_copies_in_several_groups_are_an_error(
+    again: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """One correction in ten groups would be ten observations. In one group it is one."""
+    rows = rows_of(again, Split.TEST)
+    copy = other_name(rows[0])
+    write_rows(again, Split.TEST, [*rows, copy])
+    with pytest.raises(TrainingSetError, match=r"is the same as .* give them one group"):
+        train(trained(tmp_path_factory), again, tmp_path / "new")
+    write_rows(again, Split.TEST, [*rows, copy | {"group": rows[0]["group"]}])
+    report = train(trained(tmp_path_factory), again, tmp_path / "new", force=True)
+    assert report.groups["test"] == len(rows)

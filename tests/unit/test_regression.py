@@ -162,6 +162,22 @@ def test_errors_of_one_label_do_not_move_the_level() -> None:
         assert after[others].mean() > before[others].mean() - 0.06
 
 
+@pytest.mark.parametrize("threshold", [-3.0, 3.0])
+def test_a_model_with_another_threshold_learns_the_same(threshold: float) -> None:
+    """Scores are moved, and the threshold of the policy with them: so is what is right."""
+    rng = np.random.default_rng(2)
+    unsafe = rng.random(600) < 0.3
+    x = rng.normal(size=(600, 4)).astype(np.float32)
+    odds = 2 * np.where(unsafe, 1, -1) + 2 * rng.normal(size=600)
+    labeled = unsafe, np.ones(600)
+    first = fit_update(x, odds, *labeled, penalty=0.1)
+    moved = fit_update(x, odds + threshold, *labeled, penalty=0.1, threshold=threshold)
+    assert moved.weights == pytest.approx(first.weights, abs=1e-4)
+    assert moved.bias == pytest.approx(first.bias, abs=1e-4)
+    unmoved = fit_update(x, odds + threshold, *labeled, penalty=0.1)
+    assert abs(unmoved.bias - first.bias) > 0.001
+
+
 @pytest.mark.parametrize("size", [0.0, 1.0, 300.0, 1e30])
 def test_the_level_has_the_lowest_loss(size: float) -> None:
     """Also where a model is right about nearly all images, sure of it, and a label is rare."""

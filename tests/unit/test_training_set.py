@@ -125,6 +125,10 @@ def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
             lambda rows: rows.append(rows[0] | {"label": "nsfw"}),
             "is labeled both normal and nsfw",
         ),
+        (
+            lambda rows: rows.append(rows[0] | {"group": "other"}),
+            "is in the groups .* and other. Copies of an image count as several images then",
+        ),
     ],
 )
 def test_a_fault_of_the_metadata_is_an_error(directory: Path, change: Edit, message: str) -> None:

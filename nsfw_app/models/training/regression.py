@@ -57,6 +57,7 @@ def fit_head(
     weights: Floats,
     *,
     seed: int,
+    threshold: float = 0.0,
 ) -> FittedHead:
     """Fit a head, its penalty chosen by cross-validation.
 
@@ -67,6 +68,7 @@ def fit_head(
         groups: Shape (n,), the same number for near duplicates.
         weights: Shape (n,), sampling weights.
         seed: Of the folds.
+        threshold: Log-odds from which on the current model labels an image nsfw.
     """
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     level, shares = best_level(odds, unsafe, weights), class_weights(unsafe, weights)
@@ -80,12 +82,13 @@ def fit_head(
                 unsafe[train],
                 weights[train],
                 penalty=penalty,
+                threshold=threshold,
                 start=start,
             )
             moved = odds[test] + features[test] @ start.weights + start.bias
             losses[penalty] += log_loss(moved + level, unsafe[test], shares[test]) / FOLDS
     penalty = min(losses, key=losses.__getitem__)
-    update = fit_update(features, odds, unsafe, weights, penalty=penalty)
+    update = fit_update(features, odds, unsafe, weights, penalty=penalty, threshold=threshold)
     return FittedHead(update, penalty, losses, log_loss(odds + level, unsafe, shares))
 
 
@@ -96,6 +99,7 @@ def fit_update(
     weights: Floats,
     *,
     penalty: float,
+    threshold: float = 0.0,
     start: HeadUpdate | None = None,
 ) -> HeadUpdate:
     """Fit the function to add, with one penalty.
@@ -106,6 +110,7 @@ def fit_update(
         unsafe: Shape (n,), whether the label is nsfw; both must occur.
         weights: Shape (n,), sampling weights.
         penalty: Of the squared weights.
+        threshold: Log-odds from which on the current model labels an image nsfw.
         start: Where to start from, which saves time; the result does not depend on it.
     """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
@@ -129,7 +134,7 @@ def fit_update(
         options = {"maxiter": MAX_ITERATIONS}
         found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
     slope = found.x[:-1] / spread
-    right = (odds >= 0) == unsafe
+    right = (odds >= threshold) == unsafe
     if len(np.unique(unsafe[right])) < 2:  # a model that gives all images the same label
         return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
     before, after = (
