@@ -81,8 +81,8 @@ class LabelFlips:
         lower, upper = self._bounds_between(changes, value)
         return Measured(
             value,
-            value - math.hypot(*(shares * below), value - lower),
-            value + math.hypot(*(shares * above), upper - value),
+            max(-1.0, value - math.hypot(*(shares * below), value - lower)),
+            min(1.0, value + math.hypot(*(shares * above), upper - value)),
         )
 
     def _change(self) -> tuple[float, float, float, float]:

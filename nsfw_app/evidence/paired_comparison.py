@@ -8,6 +8,7 @@ Sources: Efron (1979), for the bootstrap; Field and Welsh (2007), for resampling
 (1947), exact version; see `label_flips` for rates.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -76,10 +77,14 @@ def _bootstrapped(
         name: [make(scores, flips.unsafe) for scores in (current, candidate)]
         for name, make in ((PRIMARY, _area), ("log_loss", _log_loss))
     }
-    weights = [flips.weights, *(flips.weights * times for times in _resamples(flips.groups))]
+    values: dict[str, list[list[float]]] = {name: [] for name in both}
+    once = np.ones(len(current), np.int64)
+    for times in itertools.chain([once], _resamples(flips.groups)):
+        for name, measures in both.items():
+            values[name].append([of(flips.weights * times) for of in measures])
     found = {}
-    for name, measures in both.items():
-        (one, *ones), (other, *others) = ([of(each) for each in weights] for of in measures)
+    for name, pairs in values.items():
+        (one, *ones), (other, *others) = zip(*pairs, strict=True)
         found[name] = PairedMeasure(
             measured(one, ones),
             measured(other, others),
