@@ -88,6 +88,7 @@ def datasheet(
             "kept": counts.kept,
             "dropped": {reason.value: number for reason, number in counts.dropped.items()},
             "unavailable": dict(counts.unavailable),
+            "with_human_label": counts.labeled,
             "kept_by_settled_label": counts.by_settled_label,
         },
         "scores": {"all": counts.scores, "kept": counts.kept_scores},

@@ -78,6 +78,7 @@ def test_counts_settings_and_scores(sheet: Sheet, scanned: Path, tmp_path: Path)
         "kept": 2,
         "dropped": {"action": 7, "max_score": 1},
         "unavailable": {"not_an_image": 1},
+        "with_human_label": 0,
         "kept_by_settled_label": 0,
     }
     assert found["criteria"] == {
