@@ -108,7 +108,8 @@ def filter_images(
     policy = _policy(policies.of(parts.record.model.model), parts.record.policy, threshold)
     columns = schema(tuple(parts.record.roles))
     labels = human_labels(store) if decisions else HumanLabels()
-    draws = store.scan_draws.of(str(directory.resolve()), parts.record.model) if report else []
+    scan, model = str(directory.resolve()), parts.record.model
+    draws = store.scan_draws.of(scan, model) if report or sample else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
@@ -128,7 +129,7 @@ def filter_images(
             operator(),
             AuditAction.EXPORT,
             "settled labels of a scan",
-            scan=str(directory.resolve()),
+            scan=scan,
         )
     unread = 0
     with RowFilter(criteria) as rows:

@@ -3,9 +3,13 @@
 - They did not arrive: the estimates about images that arrive have none of them.
 - A batch belongs to the scan that the audit names. One that images of several scans were put into
   belongs to none.
+- An image that several draws have, or could have had, has the highest probability of them: what is
+  drawn once more is not drawn less often than the images that are new.
 - Labels are settled, or provisional, as those of arrivals.
 """
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nsfw_app.records import Label, ModelIdentity
@@ -40,6 +44,17 @@ select l.image_sha256, l.nsfw_score, l.draw_probability, l.label, {PROVISIONAL} 
 from l order by l.image_sha256
 """
 
+RAISE = """
+update queue set draw_probability = :probability
+where draw_probability < :probability and id in (
+  select max(q.id) from predictions p join queue q on q.prediction_id = p.id
+  where p.image_sha256 in (select value from json_each(:images)) and q.draw_probability > 0
+    and p.model = :model and p.revision = :revision and p.weights_sha256 = :weights_sha256
+    and p.backend = :backend
+  group by p.id
+)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ScanDraw:
@@ -70,15 +85,8 @@ class ScanDraws:
             scan: Its directory, as the audit has it.
             model: Of the scan.
         """
-        values = {
-            "scan": scan,
-            "model": model.model,
-            "revision": model.revision,
-            "weights_sha256": model.weights_sha256,
-            "backend": model.backend,
-        }
         found = []
-        for row in self._connections.db.execute(DRAWS, values):
+        for row in self._connections.db.execute(DRAWS, {"scan": scan, **_columns(model)}):
             label = row["label"] or row["provisional"]
             found.append(
                 ScanDraw(
@@ -90,3 +98,26 @@ class ScanDraws:
                 )
             )
         return found
+
+    def raise_probabilities(
+        self, images: Iterable[str], model: ModelIdentity, probability: float
+    ) -> None:
+        """Give images that were drawn the probability of a later draw, where it is higher.
+
+        Args:
+            images: Hashes of images of `of` among which that draw was.
+            model: Of the scan.
+            probability: Of that draw, in (0, 1].
+        """
+        values = {"images": json.dumps([*images]), "probability": probability, **_columns(model)}
+        with self._connections.writing() as db:
+            db.execute(RAISE, values)
+
+
+def _columns(model: ModelIdentity) -> dict[str, str]:
+    return {
+        "model": model.model,
+        "revision": model.revision,
+        "weights_sha256": model.weights_sha256,
+        "backend": model.backend,
+    }
