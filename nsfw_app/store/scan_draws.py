@@ -5,7 +5,7 @@
   belongs to none.
 - An image that several draws have, or could have had, has the highest probability of them: what is
   drawn once more is not drawn less often than the images that are new.
-- Labels are settled, or provisional, as those of arrivals.
+- Labels are settled, or provisional, as those of arrivals. What was settled as unsure has none.
 """
 
 import json
@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nsfw_app.records import Label, ModelIdentity
-from nsfw_app.store.arrivals import LABEL, PROVISIONAL
+from nsfw_app.store.arrivals import LABEL, PROVISIONAL, REVIEWED
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED
 
 SOURCE = "scan"  # of the uploads
 DRAWS = f"""
@@ -34,13 +35,19 @@ drawn as (
 ),
 l as materialized (
   select d.id as prediction_id, d.image_sha256, d.nsfw_score, q.draw_probability, o.model_label,
-    {LABEL} as label
+    {LABEL} as label,
+    o.waiting = 0 and ({REVIEWED}) = '{Label.UNSURE}' as settled_unsure
   from drawn d join queue q on q.id = (
       select max(id) from queue where prediction_id = d.id and draw_probability > 0
     )
     left join outcomes o on o.prediction_id = d.id
 )
-select l.image_sha256, l.nsfw_score, l.draw_probability, l.label, {PROVISIONAL} as provisional
+select l.image_sha256, l.nsfw_score, l.draw_probability, l.label,
+  case when l.settled_unsure is not 1 then {PROVISIONAL} end as provisional,
+  exists (
+    select 1 from standing_decisions s
+    where s.prediction_id = l.prediction_id and not {IMPORTED.format(row="s")}
+  ) as decided
 from l order by l.image_sha256
 """
 
@@ -61,8 +68,9 @@ class ScanDraw:
     """An image that was drawn.
 
     - `probability` is that of the draw, in (0, 1].
-    - `label` is None where no reviewer has said nsfw or normal; `provisional` is whether it is not
-      settled yet.
+    - `label` is None where no reviewer has said nsfw or normal, and where reviewers settled on
+      unsure; `provisional` is whether it is not settled yet.
+    - `unsure` is whether it has none although reviewers decided.
     """
 
     image_sha256: str
@@ -70,6 +78,7 @@ class ScanDraw:
     probability: float
     label: Label | None
     provisional: bool
+    unsure: bool = False
 
 
 class ScanDraws:
@@ -95,6 +104,7 @@ class ScanDraws:
                     row["draw_probability"],
                     Label(label) if label else None,
                     row["label"] is None and label is not None,
+                    label is None and bool(row["decided"]),
                 )
             )
         return found

@@ -183,6 +183,36 @@ def test_the_rate_is_that_of_a_sample_of_the_scan(
     assert settled["unsafe_rate"]["reviews"] > 0
 
 
+@pytest.mark.parametrize(
+    "labels", [[Label.UNSURE], [Label.UNSURE] * 2, [Label.UNSURE, Label.NORMAL, Label.UNSURE]]
+)
+def test_images_that_reviewers_are_unsure_about_have_a_decision(
+    run: Run,
+    sheet: Sheet,
+    scanned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: Sequence[Label],
+) -> None:
+    """They are named apart, waiting or settled as unsure, also where one reviewer said normal."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit,disagreement")
+    monkeypatch.setenv("NSFW_ANSWERS", "audit=2")
+    run("filter", scanned, "--review", "3", "--sample", "--batch", "s")
+    store = open_store(settings.load())
+    first, second, _ = store.scan_draws.of(str(scanned.resolve()), FakeClassifier.identity)
+    for name in ("ann", "bob"):
+        decide(store, first.image_sha256, Label.NORMAL, name, identity=FakeClassifier.identity)
+    for name, label in zip(("ann", "bob", "eve"), labels, strict=False):
+        decide(store, second.image_sha256, label, name, identity=FakeClassifier.identity)
+    found = sheet()["unsafe_rate"]
+    assert (found["reviews"], found["undecided"], found["unsure"]) == (1, 1, 1)
+    assert found["upper_with_unsure"] > found["upper"]
+    page = (tmp_path / "sheet.html").read_text()
+    assert "1 images that were drawn have no decision yet. " in page
+    assert "About 1 images that were drawn reviewers are unsure; if all of these are" in page
+    assert "reviewers are unsure, which is optimistic" in page
+
+
 def test_a_second_larger_sample_is_worth_as_much_as_if_it_were_the_first(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

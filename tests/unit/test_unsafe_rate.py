@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,12 +117,27 @@ def test_undecided_draws_are_counted() -> None:
     assert estimate(draws[:1], [0.01]) is None
 
 
+def test_images_that_reviewers_are_unsure_about_are_counted_apart() -> None:
+    """They have a decision; how unsafe the kept images are if all of them are unsafe is known."""
+    decided = [draw(number, 0.01, Label.NORMAL) for number in range(20)]
+    unsure = [replace(draw(number, 0.01, None), unsure=True) for number in (20, 21)]
+    found = estimate([*decided, *unsure, draw(22, 0.01, None)], [0.01] * 99)
+    assert found is not None
+    assert (found.undecided, found.unsure) == (1, 2)
+    as_unsafe = [replace(each, label=Label.NSFW, unsure=False) for each in unsure]
+    worst = estimate([*decided, *as_unsafe], [0.01] * 99)
+    assert worst is not None
+    assert found.upper_with_unsure == worst.rate.rate.upper > found.rate.rate.upper
+    assert (worst.unsure, worst.upper_with_unsure) == (0, None)
+
+
 def test_arrivals_count_where_no_draw_does() -> None:
     """The estimate says which images were reviewed."""
     population = arrived(UNSAFE, SAFE, NOT_REVIEWED)
     found = estimate([], [0.1], population=population)
     assert found is not None
     assert (found.source, found.rate.rate.value) == (RateSource.ARRIVALS, 0.5)
+    assert (found.undecided, found.unsure) == (1, None)
     drawn = estimate([draw(1, 0.1, Label.NORMAL)], [0.1], population=population)
     assert drawn is not None
     assert (drawn.source, drawn.rate.rate.value) == (RateSource.SCAN, 0.0)
