@@ -11,11 +11,11 @@ import typer
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
 from nsfw_app.cli.filter_options import check_outputs, check_review, kept_actions, output_format
-from nsfw_app.cli.filter_summary import counts_sentences, queued_sentence
+from nsfw_app.cli.filter_summary import counts_sentences, labels_sentence, queued_sentence
 from nsfw_app.cli.operator import operator
 from nsfw_app.cli.output_file import write_new_file
 from nsfw_app.cli.progress import printable
-from nsfw_app.records import Label, Policy
+from nsfw_app.records import Policy
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
 
@@ -90,6 +90,7 @@ def filter_images(
     from nsfw_app.datasets.datasheet import datasheet, datasheet_page
     from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
     from nsfw_app.datasets.filtering import Criteria, RowFilter
+    from nsfw_app.datasets.human_labels import HumanLabels, human_labels
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.review_batch import Choice, ReviewBatch
     from nsfw_app.datasets.scanned_parts import ScannedParts
@@ -106,16 +107,18 @@ def filter_images(
     policies = open_policies(chosen, store)
     policy = _policy(policies.of(parts.record.model.model), parts.record.policy, threshold)
     columns = schema(tuple(parts.record.roles))
-    settled, differing = _labels(store) if decisions else ({}, frozenset())
-    draws = store.scan_draws.of(str(directory.resolve()), parts.record.model) if report else []
+    labels = human_labels(store) if decisions else HumanLabels()
+    scan, model = str(directory.resolve()), parts.record.model
+    draws = store.scan_draws.of(scan, model) if report or sample else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
         max_score=max_score,
         where=None if where is None else Condition(where, columns),
         is_unique=unique or review is not None,
-        settled=settled,
-        differing=differing,
+        settled=labels.settled,
+        differing=labels.differing,
+        doubted=labels.doubted,
         restricted=_restricted(store),
         drawn=frozenset(draw.image_sha256 for draw in draws),
     )
@@ -126,7 +129,7 @@ def filter_images(
             operator(),
             AuditAction.EXPORT,
             "settled labels of a scan",
-            scan=str(directory.resolve()),
+            scan=scan,
         )
     unread = 0
     with RowFilter(criteria) as rows:
@@ -167,6 +170,9 @@ def filter_images(
             uses_decisions=decisions,
         )
         _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
+    if decisions:
+        found = labels_sentence(len(labels), chosen.data_dir.resolve(), rows.counts)
+        typer.echo(printable(found), err=True)
     typer.echo(printable(counts_sentences(rows.counts, policy)), err=True)
     if unread or any(number for drop, number in rows.counts.dropped.items() if drop in UNREAD):
         raise typer.Exit(EXIT_UNREAD)
@@ -183,21 +189,6 @@ def _policy(in_force: Policy, scanned: Policy, threshold: float | None) -> Polic
 def _write_reports(paths: Iterable[Path], *, page: str, text: str) -> None:
     for path in paths:
         write_new_file(path, page if path.suffix.lower() == ".html" else text)
-
-
-def _labels(store: Store) -> tuple[dict[str, Label], frozenset[str]]:
-    """The labels of images by hash, also of those that only scans have; images with several.
-
-    A label that was confirmed in Relabel comes before a settled one.
-    """
-    labels, differing = store.label_imports.unstored(), set[str]()
-    for image in store.labeled_images.all():
-        is_confirmed = image.correction is not None
-        if image.corrections_differ if is_confirmed else image.settled_differ:
-            differing.add(image.image_sha256)
-        elif label := image.correction or image.settled:
-            labels[image.image_sha256] = label
-    return labels, frozenset(differing)
 
 
 def _restricted(store: Store) -> dict[str, str | None]:

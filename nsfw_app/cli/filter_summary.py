@@ -1,6 +1,7 @@
 """What `filter` says about its images on standard error."""
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nsfw_app.records import Policy
@@ -14,6 +15,8 @@ REASONS = {
     "restricted": "restricted, or near duplicates of restricted images",
     "differing": "with human labels that differ",
     "settled_label": "with a human label that is not kept",
+    "unsure": "settled as unsure",
+    "doubted": "allowed by the model, with a label of nsfw or unsure that is not settled",
     "action": "by action",
     "max_score": "over --max-score",
     "where": "by --where",
@@ -32,6 +35,19 @@ def queued_sentence(queued: "Queued", batch: str) -> str:
         f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
         f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
         f"{queued.unreadable:,} have changed or cannot be read."
+    )
+
+
+def labels_sentence(found: int, data_dir: Path, counts: "FilterCounts") -> str:
+    """How many images have human labels in the data directory, and how many of the scan."""
+    if not counts.labeled:
+        return (
+            f"No image of the scan has a human label in {data_dir}, where {found:,} other images "
+            "have one: check NSFW_DATA_DIR."
+        )
+    return (
+        f"{found:,} images have human labels in {data_dir}; {counts.labeled:,} images of the scan "
+        "are among them."
     )
 
 

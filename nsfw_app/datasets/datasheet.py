@@ -17,10 +17,12 @@ ESTIMATED = {
     RateSource.SCAN: "The rate is estimated from reviews of images that were drawn at random from "
     "this scan, weighted by draw probability and score. It assumes that images of which reviewers "
     "have not decided yet, and kept images that no draw was among, because files or criteria were "
-    "others then, are unsafe as often as reviewed ones with about the same score.",
+    "others then, are unsafe as often as reviewed ones with about the same score. It assumes the "
+    "same of images about which reviewers are unsure, which is optimistic.",
     RateSource.ARRIVALS: "The rate is estimated from reviews of images that arrived at this "
     "installation. It assumes that images with about the same score are unsafe as often in this "
-    "data set, which nothing here shows: people must review a sample of it to know.",
+    "data set, which nothing here shows: people must review a sample of it to know. It assumes the "
+    "same of images about which reviewers are unsure, which is optimistic.",
 }
 NOT_ESTIMATED = (
     "How many of the kept images are unsafe is not known: there is no reviewer's decision about an "
@@ -88,6 +90,7 @@ def datasheet(
             "kept": counts.kept,
             "dropped": {reason.value: number for reason, number in counts.dropped.items()},
             "unavailable": dict(counts.unavailable),
+            "with_human_label": counts.labeled,
             "kept_by_settled_label": counts.by_settled_label,
         },
         "scores": {"all": counts.scores, "kept": counts.kept_scores},
@@ -114,6 +117,8 @@ def _rate(found: UnsafeRate) -> dict[str, float | int | str | None]:
         "provisional": rate.provisional,
         "source": found.source,
         "undecided": found.undecided,
+        "unsure": found.unsure,
+        "upper_with_unsure": found.upper_with_unsure,
     }
 
 

@@ -1,7 +1,8 @@
 """Filters rows of a scan by verdict, score, columns and hash, without inference.
 
 - Label and action are computed again from the score, under the policy that is given.
-- Human labels take the place of score and verdict, where they are given.
+- Human labels take the place of score and verdict, where they are given. An image that people
+  doubt is for review, and no score allows it.
 - An image without a prediction is never kept, and neither is a restricted one, nor a near duplicate
   of one.
 - Of the same bytes one is kept when it has been written, so that a copy that cannot be written
@@ -27,7 +28,11 @@ from nsfw_app.store.duplicate_index import DuplicateIndex
 
 BINS = 20  # ranges of scores in which images are counted
 SETTLED_LABEL = "settled_label"  # column of kept rows: the human label; empty where there is none
-ACTIONS = {Label.NORMAL: Action.ALLOW, Label.NSFW: Action.BLOCK}  # of a settled label
+ACTIONS = {  # of a settled label
+    Label.NORMAL: Action.ALLOW,
+    Label.NSFW: Action.BLOCK,
+    Label.UNSURE: Action.REVIEW,
+}
 
 
 class Drop(StrEnum):
@@ -36,6 +41,8 @@ class Drop(StrEnum):
     RESTRICTED = "restricted"  # or a near duplicate of a restricted image
     DIFFERING = "differing"  # human labels of its predictions differ
     SETTLED_LABEL = "settled_label"  # the human label has an action that is not kept
+    UNSURE = "unsure"  # so it was settled, and images for review are not kept
+    DOUBTED = "doubted"  # without a settled label, and images for review are not kept
     ACTION = "action"
     MAX_SCORE = "max_score"
     WHERE = "where"
@@ -57,8 +64,7 @@ class Criteria:
         max_score: Highest nsfw score that is kept; None for no limit.
         where: Condition that a row must satisfy; it sees label and action under `policy`.
         is_unique: Whether of images with the same bytes one is kept.
-        settled: Human labels, confirmed or settled, by SHA-256.
-        differing: SHA-256 of images with several such labels.
+        settled, differing, doubted: Human labels, see `HumanLabels`.
         restricted: Images that are never kept: perceptual hashes, None where unknown, by SHA-256.
         drawn: SHA-256 of images of which is counted how many rows their score keeps.
     """
@@ -70,6 +76,7 @@ class Criteria:
     is_unique: bool = False
     settled: Mapping[str, Label] = field(default_factory=dict)
     differing: frozenset[str] = frozenset()
+    doubted: frozenset[str] = frozenset()
     restricted: Mapping[str, str | None] = field(default_factory=dict)
     drawn: frozenset[str] = frozenset()
 
@@ -83,6 +90,7 @@ class FilterCounts:
         kept: Those that are kept.
         dropped: Those that are not, by reason.
         unavailable: Those without a prediction, by kind of error.
+        labeled: Those with a prediction about which people said something.
         by_settled_label: Those kept by a human label.
         scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
         kept_scores: Those kept, in the same ranges.
@@ -94,6 +102,7 @@ class FilterCounts:
     kept: int = 0
     dropped: Counter[Drop] = field(default_factory=Counter)
     unavailable: Counter[str] = field(default_factory=Counter)
+    labeled: int = 0
     by_settled_label: int = 0
     scores: list[int] = field(default_factory=lambda: [0] * BINS)
     kept_scores: list[int] = field(default_factory=lambda: [0] * BINS)
@@ -167,32 +176,34 @@ class RowFilter:
             )
         ]
         settled = [criteria.settled.get(sha256) for sha256 in hashes]
+        actions = [self._action(*each) for each in zip(hashes, verdicts, settled, strict=True)]
         judged = self._judged(table, verdicts, settled)
         matching = range(len(table)) if criteria.where is None else criteria.where.numbers(judged)
         matches = frozenset(matching)
         restricted = self._restricted.among(table)
         numbers: list[int] = []
-        for number, (sha256, score, verdict, label) in enumerate(
-            zip(hashes, scores, verdicts, settled, strict=True)
+        for number, (sha256, score, verdict, label, action) in enumerate(
+            zip(hashes, scores, verdicts, settled, actions, strict=True)
         ):
             counts.rows += 1
             if verdict.action is Action.UNAVAILABLE or score is None:
                 counts.unavailable[errors[number] or "unavailable"] += 1
                 continue
             counts.scores[_bin(score)] += 1
+            counts.labeled += self._is_labeled(sha256)
             if number in restricted:
                 drop: Drop | None = Drop.RESTRICTED
             elif sha256 in criteria.differing:
                 drop = Drop.DIFFERING
             else:
-                drop = self._drop(score, verdict, label)
+                drop = self._drop(score, verdict, label, action)
             if drop is None and number not in matches:
                 drop = Drop.WHERE
             if (
                 sha256 in criteria.drawn
                 and number in matches
                 and number not in restricted
-                and self._drop(score, verdict, None) is None
+                and self._drop(score, verdict, None, verdict.action) is None
             ):
                 counts.drawn[sha256] += 1
             if drop is not None:
@@ -200,7 +211,7 @@ class RowFilter:
                 continue
             counts.keep(score, label)
             numbers.append(number)
-        return numbers, judged.take(pa.array(numbers, pa.int64()))
+        return numbers, _for_review(judged, actions).take(pa.array(numbers, pa.int64()))
 
     def is_claimed(self, sha256: str) -> bool:
         """Whether other images with these bytes are duplicates, because one has been claimed."""
@@ -230,13 +241,31 @@ class RowFilter:
             for categories, model, labels in zip(found, models, probabilities, strict=True)
         ]
 
-    def _drop(self, score: float, verdict: Verdict, settled: Label | None) -> Drop | None:
+    def _is_labeled(self, sha256: str) -> bool:
+        criteria = self.criteria
+        return any(
+            sha256 in each for each in (criteria.settled, criteria.differing, criteria.doubted)
+        )
+
+    def _action(self, sha256: str, verdict: Verdict, settled: Label | None) -> Action:
+        """The action of the human label, else of the verdict, which allows no image in doubt."""
+        if settled is not None:
+            return ACTIONS[settled]
+        if sha256 in self.criteria.doubted and verdict.action is Action.ALLOW:
+            return Action.REVIEW
+        return verdict.action
+
+    def _drop(
+        self, score: float, verdict: Verdict, settled: Label | None, action: Action
+    ) -> Drop | None:
         """Why an image is dropped for its label or score; None where it is not."""
         criteria = self.criteria
+        is_kept = action in criteria.keep
         if settled is not None:
-            return None if ACTIONS[settled] in criteria.keep else Drop.SETTLED_LABEL
-        if verdict.action not in criteria.keep:
-            return Drop.ACTION
+            dropped = Drop.UNSURE if settled is Label.UNSURE else Drop.SETTLED_LABEL
+            return None if is_kept else dropped
+        if not is_kept:
+            return Drop.DOUBTED if verdict.action in criteria.keep else Drop.ACTION
         if criteria.max_score is not None and not score <= criteria.max_score:
             return Drop.MAX_SCORE
         return None
@@ -258,6 +287,16 @@ class RowFilter:
             number = table.schema.get_field_index(name)
             table = table.set_column(number, name, pa.array(values, kind))
         return table.append_column(SETTLED_LABEL, pa.array(settled, pa.string()))
+
+
+def _for_review(table: pa.Table, actions: Sequence[Action]) -> pa.Table:
+    """The rows with the action `review` where it is that of people's doubts."""
+    found = [
+        Action.REVIEW if action is Action.REVIEW else verdict
+        for action, verdict in zip(actions, table["action"].to_pylist(), strict=True)
+    ]
+    number = table.schema.get_field_index("action")
+    return table.set_column(number, "action", pa.array(found, table.schema.field(number).type))
 
 
 def _bin(score: float) -> int:

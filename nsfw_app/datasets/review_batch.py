@@ -3,7 +3,8 @@
 - They do not arrive: the images of a data set say nothing about those that do, so no estimate of
   the evidence has them. Their decisions count as all others do for training and `--decisions`.
 - A draw depends on the seed and on hashes alone, so that it can be repeated. Its probability is
-  stored with the queue entry; an image near the threshold has none, because nothing was drawn.
+  stored with the queue entry, also of images that an earlier, smaller draw had from the same
+  choice; an image near the threshold has none, because nothing was drawn.
 """
 
 import hashlib
@@ -94,7 +95,8 @@ class ReviewBatch:
 
         Args:
             parts: Of the scan.
-            rows: Keeps one of the images with the same bytes.
+            rows: Keeps one of the images with the same bytes. For a draw, their criteria name the
+                images that were drawn from this scan before.
             count: Most images to choose.
             seed: Of the draw.
             threshold: Score to which the nearest images are chosen.
@@ -122,6 +124,9 @@ class ReviewBatch:
         probability = min(1.0, count / candidates) if candidates else 0.0
         admission = Admission(self._choice.reason, probability, is_chosen=is_nearest)
         wanted = None if is_nearest else {row["sha256"] for _, row in found.images}
+        if not is_nearest and candidates:
+            drawn = [sha256 for sha256, n in rows.counts.drawn.items() if n > 0]
+            self._store.scan_draws.raise_probabilities(drawn, parts.record.model, probability)
         with Reader(self._limits) as reader:
             while found.images:
                 new = [(e, row) for e, row in found.images if not self._has_entered(row)]

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -15,6 +15,7 @@ from nsfw_app.datasets.filtering import Criteria, FilterCounts
 from nsfw_app.evidence.kept_rate import KeptRate, kept_rate
 from nsfw_app.evidence.population import CODES, Population
 from nsfw_app.evidence.sample import Sample
+from nsfw_app.records import Label
 from nsfw_app.store.scan_draws import ScanDraw
 
 
@@ -27,11 +28,22 @@ class RateSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UnsafeRate:
-    """The estimate; `undecided` is how many kept images were drawn and have no label yet."""
+    """The estimate, which takes images without a label for as unsafe as the others.
+
+    Attributes:
+        rate: The estimate.
+        source: Of its reviews.
+        undecided: How many kept images were drawn and have no decision; of arrivals, those about
+            which reviewers are unsure are among them.
+        unsure: How many more have no label because reviewers are unsure; None of arrivals.
+        upper_with_unsure: Upper end of the interval if these are unsafe; None without any.
+    """
 
     rate: KeptRate
     source: RateSource
     undecided: int
+    unsure: int | None = None
+    upper_with_unsure: float | None = None
 
 
 def unsafe_rate(
@@ -53,12 +65,23 @@ def unsafe_rate(
         provisional=np.array([draw.provisional for draw in drawn], bool),
     )
     if rate is not None:
-        undecided = sum(draw.label is None for draw in drawn)
-        return UnsafeRate(rate, RateSource.SCAN, undecided)
+        unsure = sum(draw.unsure for draw in drawn)
+        undecided = sum(draw.label is None for draw in drawn) - unsure
+        upper = _upper_with_unsure(drawn, kept, counts, rate) if unsure else None
+        return UnsafeRate(rate, RateSource.SCAN, undecided, unsure, upper)
     rate = kept_rate(arrived.estimated, counts.unsettled_scores, provisional=arrived.is_provisional)
     if rate is None:
         return None
     return UnsafeRate(rate, RateSource.ARRIVALS, arrived.estimated.open_draws)
+
+
+def _upper_with_unsure(
+    drawn: Sequence[ScanDraw], rows: Mapping[str, int], counts: FilterCounts, rate: KeptRate
+) -> float:
+    """The upper end of the interval if all images are unsafe that reviewers are unsure about."""
+    labeled = [replace(draw, label=Label.NSFW) if draw.unsure else draw for draw in drawn]
+    found = kept_rate(drawn_sample(labeled, rows), counts.unsettled_scores)
+    return rate.rate.upper if found is None else max(found.rate.upper, rate.rate.upper)
 
 
 def drawn_sample(draws: Sequence[ScanDraw], rows: Mapping[str, int]) -> Sample:

@@ -28,7 +28,11 @@ with corrections as (
 settled as (
   select p.image_sha256, max(p.id) as prediction_id,
     min({SETTLED_LABEL}) as lowest, max({SETTLED_LABEL}) as highest,
-    max({SETTLED_LABEL} <> o.model_label) as against_model
+    max({SETTLED_LABEL} <> o.model_label) as against_model,
+    max({SETTLED_OUTCOME.format(outcome="o")} and o.label = 'unsure') as is_unsure,
+    max(exists (
+      select 1 from standing_decisions d where d.prediction_id = p.id and d.label <> 'normal'
+    )) as is_doubted
   from outcomes o join predictions p on p.id = o.prediction_id
   where not ({OVERRULED.format(outcome="o", prediction="p")})
   group by p.image_sha256
@@ -47,6 +51,7 @@ select p.image_sha256, i.perceptual_hash,
   coalesce(c.set_aside, 0) as set_aside,
   s.lowest as settled, s.lowest <> s.highest as settled_differ,
   coalesce(s.against_model, 0) as against_model,
+  coalesce(s.is_unsure, 0) as is_unsure, s.is_doubted,
   coalesce(v.normal, 0) as normal, coalesce(v.nsfw, 0) as nsfw, coalesce(v.unsure, 0) as unsure,
   case when v.image_sha256 is null then (
     select min(substr(l.reviewer, {len(IMPORT_PREFIX) + 1})) from image_labels_all l
@@ -102,6 +107,8 @@ class ImageLabels:
     - A label is that of one prediction or model where they `differ`.
     - `against_model` is whether a model whose prediction was settled had another label, at the
       threshold of the latest decision about it. Every corrected image is one of these.
+    - `is_unsure` is whether a prediction was settled as unsure, `is_doubted` whether a decision or
+      an imported label that counts is nsfw or unsure, settled or not.
     - `set_aside` is whether a reviewer left it out of training in Relabel.
     - `source` is that of the upload, for reviewers who did not upload it.
     - `imported_from` is the source of its label, where no reviewer decided; such labels are not
@@ -119,6 +126,8 @@ class ImageLabels:
     settled: Label | None
     settled_differ: bool
     against_model: bool
+    is_unsure: bool
+    is_doubted: bool
     votes: Votes
     imported_from: str | None
     identity: ModelIdentity
@@ -146,6 +155,8 @@ class LabeledImages:
                 row["settled"] and Label(row["settled"]),
                 bool(row["settled_differ"]),
                 bool(row["against_model"]),
+                bool(row["is_unsure"]),
+                bool(row["is_doubted"]),
                 Votes(row["normal"], row["nsfw"], row["unsure"]),
                 row["imported_from"],
                 ModelIdentity(row["model"], row["revision"], row["weights_sha256"], row["backend"]),

@@ -135,6 +135,16 @@ class LabelImports:
         )
         return {row[0]: Label(row[1]) for row in rows}
 
+    def unstored_differing(self) -> set[str]:
+        """The hashes of images that were not stored, of which sources give different labels."""
+        rows = self._connections.db.execute(
+            f"""
+            select image_sha256 from ({UNSTORED})
+            group by image_sha256 having min(label) <> max(label)
+            """
+        )
+        return {row[0] for row in rows}
+
     def _such(self, query: str, hashes: Iterable[str]) -> set[str]:
         db = self._connections.db
         return {sha256 for sha256 in hashes if db.execute(query, (sha256,)).fetchone()}

@@ -3,15 +3,20 @@
 - They did not arrive: the estimates about images that arrive have none of them.
 - A batch belongs to the scan that the audit names. One that images of several scans were put into
   belongs to none.
-- Labels are settled, or provisional, as those of arrivals.
+- An image that several draws have, or could have had, has the highest probability of them: what is
+  drawn once more is not drawn less often than the images that are new.
+- Labels are settled, or provisional, as those of arrivals. What was settled as unsure has none.
 """
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nsfw_app.records import Label, ModelIdentity
-from nsfw_app.store.arrivals import LABEL, PROVISIONAL
+from nsfw_app.store.arrivals import LABEL, PROVISIONAL, REVIEWED
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.connections import Connections
+from nsfw_app.store.label_imports import IMPORTED
 
 SOURCE = "scan"  # of the uploads
 DRAWS = f"""
@@ -30,14 +35,31 @@ drawn as (
 ),
 l as materialized (
   select d.id as prediction_id, d.image_sha256, d.nsfw_score, q.draw_probability, o.model_label,
-    {LABEL} as label
+    {LABEL} as label,
+    o.waiting = 0 and ({REVIEWED}) = '{Label.UNSURE}' as settled_unsure
   from drawn d join queue q on q.id = (
       select max(id) from queue where prediction_id = d.id and draw_probability > 0
     )
     left join outcomes o on o.prediction_id = d.id
 )
-select l.image_sha256, l.nsfw_score, l.draw_probability, l.label, {PROVISIONAL} as provisional
+select l.image_sha256, l.nsfw_score, l.draw_probability, l.label,
+  case when l.settled_unsure is not 1 then {PROVISIONAL} end as provisional,
+  exists (
+    select 1 from standing_decisions s
+    where s.prediction_id = l.prediction_id and not {IMPORTED.format(row="s")}
+  ) as decided
 from l order by l.image_sha256
+"""
+
+RAISE = """
+update queue set draw_probability = :probability
+where draw_probability < :probability and id in (
+  select max(q.id) from predictions p join queue q on q.prediction_id = p.id
+  where p.image_sha256 in (select value from json_each(:images)) and q.draw_probability > 0
+    and p.model = :model and p.revision = :revision and p.weights_sha256 = :weights_sha256
+    and p.backend = :backend
+  group by p.id
+)
 """
 
 
@@ -46,8 +68,9 @@ class ScanDraw:
     """An image that was drawn.
 
     - `probability` is that of the draw, in (0, 1].
-    - `label` is None where no reviewer has said nsfw or normal; `provisional` is whether it is not
-      settled yet.
+    - `label` is None where no reviewer has said nsfw or normal, and where reviewers settled on
+      unsure; `provisional` is whether it is not settled yet.
+    - `unsure` is whether it has none although reviewers decided.
     """
 
     image_sha256: str
@@ -55,6 +78,7 @@ class ScanDraw:
     probability: float
     label: Label | None
     provisional: bool
+    unsure: bool = False
 
 
 class ScanDraws:
@@ -70,15 +94,8 @@ class ScanDraws:
             scan: Its directory, as the audit has it.
             model: Of the scan.
         """
-        values = {
-            "scan": scan,
-            "model": model.model,
-            "revision": model.revision,
-            "weights_sha256": model.weights_sha256,
-            "backend": model.backend,
-        }
         found = []
-        for row in self._connections.db.execute(DRAWS, values):
+        for row in self._connections.db.execute(DRAWS, {"scan": scan, **_columns(model)}):
             label = row["label"] or row["provisional"]
             found.append(
                 ScanDraw(
@@ -87,6 +104,30 @@ class ScanDraws:
                     row["draw_probability"],
                     Label(label) if label else None,
                     row["label"] is None and label is not None,
+                    label is None and bool(row["decided"]),
                 )
             )
         return found
+
+    def raise_probabilities(
+        self, images: Iterable[str], model: ModelIdentity, probability: float
+    ) -> None:
+        """Give images that were drawn the probability of a later draw, where it is higher.
+
+        Args:
+            images: Hashes of images of `of` among which that draw was.
+            model: Of the scan.
+            probability: Of that draw, in (0, 1].
+        """
+        values = {"images": json.dumps([*images]), "probability": probability, **_columns(model)}
+        with self._connections.writing() as db:
+            db.execute(RAISE, values)
+
+
+def _columns(model: ModelIdentity) -> dict[str, str]:
+    return {
+        "model": model.model,
+        "revision": model.revision,
+        "weights_sha256": model.weights_sha256,
+        "backend": model.backend,
+    }

@@ -1,5 +1,6 @@
 """`filter` as a command: criteria, people's labels, messages and exit codes."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -161,16 +162,86 @@ def test_copies_are_left_out(run: Run, scanned: Path) -> None:
 def test_settled_labels_override_the_model(
     run: Run, scanned: Path, store: Store, tmp_path: Path
 ) -> None:
-    """With `--decisions` only; a label that is not settled does not count."""
+    """With `--decisions` only."""
     reviewed(store, 225, Label.NORMAL, Label.NORMAL)
     reviewed(store, 25, Label.NSFW, Label.NSFW)
-    reviewed(store, 50, Label.NSFW)  # a disagreement that waits for a second reviewer
     run("filter", scanned, "--output", tmp_path / "model.txt")
     assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050"}
     ended = run("filter", scanned, "--output", tmp_path / "people.txt", "--decisions")
     assert kept(tmp_path / "people.txt") == {"000", "copy", "050", "225"}
     assert "1 with a human label that is not kept" in ended.err
     assert "1 are kept by a human label." in ended.err
+    assert f"2 images have human labels in {tmp_path}; 2 images of the scan" in ended.err
+
+
+def test_no_image_that_people_doubt_is_kept_as_allowed(
+    run: Run, scanned: Path, store: Store, tmp_path: Path
+) -> None:
+    """Waiting or settled as unsure; a decision that agrees with the model is no doubt."""
+    reviewed(store, 0, Label.NSFW)  # with its copy
+    waiting = reviewed(store, 25, Label.NSFW, Label.NORMAL)
+    reviewed(store, 50, Label.UNSURE, Label.UNSURE)
+    reviewed(store, 75, Label.UNSURE)
+    agreed = reviewed(store, 100)
+    for sha256, label in ((waiting, None), (agreed, Label.NORMAL)):
+        stored = store.catalog.find(sha256, FakeClassifier.identity)
+        assert stored is not None
+        store.queue.escalate(stored.prediction_id, "ann")
+        if label is not None:
+            decide(store, sha256, label, "bob", identity=FakeClassifier.identity)
+    wide = ("--threshold", "0.45")
+    run("filter", scanned, "--output", tmp_path / "model.txt", *wide)
+    assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050", "075", "100"}
+    report = tmp_path / "sheet.json"
+    ended = run(
+        "filter", scanned, "--decisions", "--output", tmp_path / "d.txt", "--report", report, *wide
+    )
+    assert kept(tmp_path / "d.txt") == {"100"}
+    assert "3 allowed by the model, with a label of nsfw or unsure that is not settled" in ended.err
+    assert "2 settled as unsure" in ended.err
+    counts = json.loads(report.read_text())["counts"]
+    assert counts["dropped"] == {"action": 5, "doubted": 3, "unsure": 2}
+    assert counts["with_human_label"] == 5
+    rows = tmp_path / "r.jsonl"
+    run("filter", scanned, "--decisions", "--output", rows, "--keep", "allow,review", *wide)
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert {Path(row["uri"]).stem: (row["action"], row["settled_label"]) for row in found} == {
+        "000": ("review", None),
+        "copy": ("review", None),
+        "025": ("review", None),
+        "050": ("review", "unsure"),
+        "075": ("review", "unsure"),
+        "100": ("allow", None),
+    }
+    imported = run("import-labels", rows, "--source", "again")
+    assert "2 with a label that is neither normal nor nsfw" in imported.err + imported.out
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_sources_that_differ_leave_no_image_to_the_model(
+    run: Run, scanned: Path, store: Store, tmp_path: Path, is_stored: bool
+) -> None:
+    """One of them says nsfw, also of an image that only the scan has."""
+    sha256 = decode.sha256(image_bytes(25, size=(125, 50)))
+    if is_stored:
+        assert reviewed(store, 25) == sha256
+    for source, label in (("lab", "normal"), ("vendor", "nsfw")):
+        (tmp_path / "l.csv").write_text(f"sha256,label\n{sha256},{label}\n")
+        assert run("import-labels", tmp_path / "l.csv", "--source", source).code == 0
+    ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
+    assert "025" not in kept(tmp_path / "kept.txt")
+    assert "1 allowed by the model, with a label of nsfw or unsure" in ended.err
+
+
+def test_a_data_directory_without_labels_of_the_scan(
+    run: Run, scanned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command says where it looked; the filter keeps what the model allows."""
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path / "wrong"))
+    ended = run("filter", scanned, "--decisions")
+    assert f"No image of the scan has a human label in {tmp_path / 'wrong'}" in ended.err
+    assert "check NSFW_DATA_DIR" in ended.err
+    assert "NSFW_DATA_DIR" not in run("filter", scanned).err
 
 
 def test_restricted_images_are_left_out(

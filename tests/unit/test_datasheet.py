@@ -1,18 +1,26 @@
 """The datasheet: counts, settings, and an unsafe rate only where there is evidence."""
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store, open_summaries
-from nsfw_app.datasets.filtering import BINS
+from nsfw_app.datasets.filtering import BINS, Criteria, FilterCounts
+from nsfw_app.datasets.unsafe_rate import unsafe_rate
+from nsfw_app.evidence.estimates import Interval
 from nsfw_app.evidence.kept_rate import kept_rate
+from nsfw_app.evidence.population import Population
+from nsfw_app.evidence.sample import Sample
 from nsfw_app.records import Action, Category, CategoryRule, Label, ModelIdentity, Policy
+from nsfw_app.store.scan_draws import ScanDraw
 from tests.support.arrivals import add_reviewed, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
@@ -21,6 +29,17 @@ from tests.support.scans import scan
 __all__ = ["run"]  # a fixture
 
 Sheet = Callable[..., dict[str, Any]]
+REPEATS = 300
+NONE = np.zeros(0)
+NO_ARRIVALS = Population(
+    Sample(NONE, NONE, NONE.astype(np.int8)),
+    NONE.astype(np.int64),
+    NONE.astype("datetime64[s]"),
+    NONE,
+    NONE.astype("datetime64[s]"),
+    0,
+    NONE.astype(object),
+)
 
 
 class Links(HTMLParser):
@@ -78,6 +97,7 @@ def test_counts_settings_and_scores(sheet: Sheet, scanned: Path, tmp_path: Path)
         "kept": 2,
         "dropped": {"action": 7, "max_score": 1},
         "unavailable": {"not_an_image": 1},
+        "with_human_label": 0,
         "kept_by_settled_label": 0,
     }
     assert found["criteria"] == {
@@ -161,6 +181,80 @@ def test_the_rate_is_that_of_a_sample_of_the_scan(
     settled = sheet("--keep", "allow,review", "--decisions")
     assert settled["counts"]["kept_by_settled_label"] == 1
     assert settled["unsafe_rate"]["reviews"] > 0
+
+
+@pytest.mark.parametrize(
+    "labels", [[Label.UNSURE], [Label.UNSURE] * 2, [Label.UNSURE, Label.NORMAL, Label.UNSURE]]
+)
+def test_images_that_reviewers_are_unsure_about_have_a_decision(
+    run: Run,
+    sheet: Sheet,
+    scanned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: Sequence[Label],
+) -> None:
+    """They are named apart, waiting or settled as unsure, also where one reviewer said normal."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit,disagreement")
+    monkeypatch.setenv("NSFW_ANSWERS", "audit=2")
+    run("filter", scanned, "--review", "3", "--sample", "--batch", "s")
+    store = open_store(settings.load())
+    first, second, _ = store.scan_draws.of(str(scanned.resolve()), FakeClassifier.identity)
+    for name in ("ann", "bob"):
+        decide(store, first.image_sha256, Label.NORMAL, name, identity=FakeClassifier.identity)
+    for name, label in zip(("ann", "bob", "eve"), labels, strict=False):
+        decide(store, second.image_sha256, label, name, identity=FakeClassifier.identity)
+    found = sheet()["unsafe_rate"]
+    assert (found["reviews"], found["undecided"], found["unsure"]) == (1, 1, 1)
+    assert found["upper_with_unsure"] > found["upper"]
+    page = (tmp_path / "sheet.html").read_text()
+    assert "1 images that were drawn have no decision yet. " in page
+    assert "About 1 images that were drawn reviewers are unsure; if all of these are" in page
+    assert "reviewers are unsure, which is optimistic" in page
+
+
+def test_a_second_larger_sample_is_worth_as_much_as_if_it_were_the_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interval covers the truth, and is no wider, over repetitions with other unsafe images.
+
+    Which images are unsafe is drawn in place of which are reviewed: nothing but the sample differs.
+    """
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "audit")
+    source = tmp_path / "many"
+    source.mkdir()
+    count, small, large, unsafe = 60, 3, 40, 6
+    for side in range(count):
+        (source / f"{side}.png").write_bytes(image_bytes(5, size=(10 + side, 20)))
+    scan(source, tmp_path / "scanned-2")
+    for size in (small, large):
+        batch = ("--review", str(size), "--sample", "--batch", "s")
+        assert run("filter", tmp_path / "scanned-2", *batch).code == 0
+    store = open_store(settings.load())
+    draws = store.scan_draws.of(str(tmp_path / "scanned-2"), FakeClassifier.identity)
+    assert len(draws) == large
+    counts = FilterCounts(unsettled_scores=[count] + [0] * (BINS - 1))
+    counts.drawn = Counter(each.image_sha256 for each in draws)
+
+    def interval(draws: Sequence[ScanDraw]) -> Interval:
+        found = unsafe_rate(Criteria(policy=Policy(0.5, 0.2, 0.8)), counts, draws, NO_ARRIVALS)
+        assert found is not None
+        return found.rate.rate
+
+    covering, widths, alone = 0, [], []
+    for seed in range(REPEATS):
+        labels = np.random.default_rng(seed).permutation(count)[:large] < unsafe
+        labeled = [
+            replace(each, label=Label.NSFW if is_unsafe else Label.NORMAL)
+            for each, is_unsafe in zip(draws, labels.tolist(), strict=True)
+        ]
+        found = interval(labeled)
+        covering += found.lower <= unsafe / count <= found.upper
+        widths.append(found.upper - found.lower)
+        only = interval([replace(each, probability=large / count) for each in labeled])
+        alone.append(only.upper - only.lower)
+    assert covering / REPEATS >= 0.93
+    assert np.mean(widths) == pytest.approx(np.mean(alone), rel=0.05)
 
 
 def test_a_sample_of_another_scan_does_not_count(

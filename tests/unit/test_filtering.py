@@ -117,6 +117,50 @@ def test_settled_labels_override_score_and_verdict() -> None:
     assert counts.by_settled_label == 1
 
 
+def test_an_image_that_was_settled_as_unsure_is_for_review() -> None:
+    """With any score; the kept row has this action, and the label."""
+    rows = [row(1, 0.05), row(2, 0.95), row(3, 0.05)]
+    settled = {f"{number:064x}": Label.UNSURE for number in (1, 2)}
+    kept, counts = run(rows, settled=settled)
+    assert names(kept) == ["3"]
+    assert counts.dropped == {Drop.UNSURE: 2}
+    assert counts.labeled == 2
+    kept, _ = run(rows, settled=settled, keep=frozenset({Action.REVIEW}), max_score=0.1)
+    assert names(kept) == ["1", "2"]
+    assert {(each["action"], each["settled_label"]) for each in kept} == {("review", "unsure")}
+
+
+def test_no_model_allows_an_image_that_people_doubt() -> None:
+    """It is for review; one that the model does not allow stays what it is."""
+    rows = [row(1, 0.05), row(2, 0.95), row(3, 0.3), row(4, 0.05)]
+    doubted = frozenset(f"{number:064x}" for number in (1, 2, 3))
+    kept, counts = run(rows, doubted=doubted)
+    assert names(kept) == ["4"]
+    assert counts.dropped == {Drop.DOUBTED: 1, Drop.ACTION: 2}
+    kept, counts = run(rows, doubted=doubted, keep=frozenset({Action.REVIEW, Action.BLOCK}))
+    assert [(each["nsfw_score"], each["action"]) for each in kept] == [
+        (0.05, "review"),
+        (0.95, "block"),
+        (0.3, "review"),
+    ]
+    assert counts.by_settled_label == 0
+    assert counts.dropped == {Drop.ACTION: 1}
+
+
+def test_doubts_do_not_change_which_draws_an_estimate_is_of() -> None:
+    """Else a sample would lose the images that reviewers call unsafe."""
+    drawn = {f"{number:064x}" for number in (1, 2, 3)}
+    _, counts = run(
+        [row(1, 0.05), row(2, 0.05), row(3, 0.05)],
+        settled={f"{1:064x}": Label.UNSURE},
+        doubted=frozenset({f"{2:064x}"}),
+        drawn=frozenset(drawn),
+        where=Condition("action == 'allow'", COLUMNS),
+    )
+    assert set(counts.drawn) == drawn
+    assert counts.kept == 1
+
+
 def test_restricted_images_are_never_kept() -> None:
     """With any score, and with a settled label of normal, too."""
     kept, counts = run(

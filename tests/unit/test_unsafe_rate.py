@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,21 +51,28 @@ def estimate(
 def test_the_interval_covers_the_rate_of_the_kept_rows() -> None:
     """In 95 % of draws, within what chance allows.
 
-    Unsafe images have more copies than others, and two samples were drawn with other rates.
+    Unsafe images have more copies than others, and images of one kind, which are unsafe more often,
+    were drawn a second time at a higher rate.
     """
     rng = np.random.default_rng(3)
     scores = rng.beta(1, 12, 4_000)
-    unsafe = rng.random(4_000) < scores * 0.8
+    of_kind = rng.random(4_000) < 0.3
+    unsafe = rng.random(4_000) < scores * np.where(of_kind, 1, 0.5)
+    probabilities = np.where(of_kind, 0.2, 0.05)
     copies = np.where(unsafe, 3, 1)
     kept = np.repeat(scores, copies)
     true_rate = float(np.average(unsafe, weights=copies))
     covering, values, plain = 0, [], []
     for seed in range(REPEATS):
-        order = np.random.default_rng(seed).permutation(4_000)[:400]
+        order = np.flatnonzero(np.random.default_rng(seed).random(4_000) < probabilities)
         draws = [
-            draw(i, float(scores[i]), Label.NSFW if unsafe[i] else Label.NORMAL, probability)
-            for place, i in enumerate(order.tolist())
-            for probability in [200 / 4_000 if place < 200 else 400 / 4_000]
+            draw(
+                i,
+                float(scores[i]),
+                Label.NSFW if unsafe[i] else Label.NORMAL,
+                float(probabilities[i]),
+            )
+            for i in order.tolist()
         ]
         rows = {each.image_sha256: int(copies[int(each.image_sha256, 16)]) for each in draws}
         found = estimate(draws, kept.tolist(), rows)
@@ -109,12 +117,27 @@ def test_undecided_draws_are_counted() -> None:
     assert estimate(draws[:1], [0.01]) is None
 
 
+def test_images_that_reviewers_are_unsure_about_are_counted_apart() -> None:
+    """They have a decision; how unsafe the kept images are if all of them are unsafe is known."""
+    decided = [draw(number, 0.01, Label.NORMAL) for number in range(20)]
+    unsure = [replace(draw(number, 0.01, None), unsure=True) for number in (20, 21)]
+    found = estimate([*decided, *unsure, draw(22, 0.01, None)], [0.01] * 99)
+    assert found is not None
+    assert (found.undecided, found.unsure) == (1, 2)
+    as_unsafe = [replace(each, label=Label.NSFW, unsure=False) for each in unsure]
+    worst = estimate([*decided, *as_unsafe], [0.01] * 99)
+    assert worst is not None
+    assert found.upper_with_unsure == worst.rate.rate.upper > found.rate.rate.upper
+    assert (worst.unsure, worst.upper_with_unsure) == (0, None)
+
+
 def test_arrivals_count_where_no_draw_does() -> None:
     """The estimate says which images were reviewed."""
     population = arrived(UNSAFE, SAFE, NOT_REVIEWED)
     found = estimate([], [0.1], population=population)
     assert found is not None
     assert (found.source, found.rate.rate.value) == (RateSource.ARRIVALS, 0.5)
+    assert (found.undecided, found.unsure) == (1, None)
     drawn = estimate([draw(1, 0.1, Label.NORMAL)], [0.1], population=population)
     assert drawn is not None
     assert (drawn.source, drawn.rate.rate.value) == (RateSource.SCAN, 0.0)
