@@ -1,6 +1,8 @@
 """Training from a training set: a model that is better is written, and used as any other."""
 
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -467,6 +469,22 @@ def test_a_model_that_cannot_be_written_is_an_error(
     with pytest.raises(TrainingError, match="cannot be written: I/O error: No space left"):
         train(vit, noise, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == ["new.features"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_have_the_mode_that_the_umask_gives(
+    umask: int, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """Weights, too, so that a server under another account can load the model."""
+    before = os.umask(umask)
+    try:
+        train(vit, noise, tmp_path / "new", force=True)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+    assert len(modes) == 6
+    assert modes == dict.fromkeys(modes, 0o666 & ~umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:

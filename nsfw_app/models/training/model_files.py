@@ -5,6 +5,7 @@
 """
 
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,10 @@ def write_model(
         processor = source / PROCESSOR_CONFIG
         if processor.is_file():
             (directory / PROCESSOR_CONFIG).write_bytes(processor.read_bytes())
+        # safetensors makes its files private; the umask decides about those that Python makes.
+        mode = stat.S_IMODE(path.stat().st_mode)
+        for file in directory.iterdir():
+            file.chmod(mode)
 
 
 def open_model(
