@@ -35,7 +35,7 @@ from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
 from nsfw_app.models.training import fine_tuning
 from nsfw_app.models.training.features import Features, compute_features, delete_features
-from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
+from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData, blocks_text
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
 from nsfw_app.models.training.regression import FittedHead, best_level, fit_head, fit_update
@@ -225,7 +225,7 @@ class Trainer:
         level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
-        self.progress.say(f"Training the last {self.config.blocks} blocks.")
+        self.progress.say(f"Fine-tuning the last {blocks_text(self.config.blocks)}.")
         tuning = fine_tuning.fine_tune(
             tuned,
             original,

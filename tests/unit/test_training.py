@@ -33,6 +33,7 @@ from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
 from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.fine_tuning import FineTuning
 from nsfw_app.models.training.regression import fit_head
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
@@ -391,7 +392,35 @@ def test_the_last_blocks_are_trained_as_well(
     assert report.fine_tuning is not None
     assert report.replacement.outcome is Outcome.BETTER
     assert report.replacement.parts[Part.CORRECTIONS].measures["accuracy"].candidate.value == 1
-    assert "- The last 1 blocks: log loss of " in (tmp_path / "new/README.md").read_text()
+    card = (tmp_path / "new/README.md").read_text()
+    assert "\ntiny-vit with a new head and its last encoder block fine-tuned, trained by " in card
+    images = report.fine_tuning.validation_images
+    assert f"fitted to the train split without {images} validation images, then fine-tuned." in card
+    assert (
+        f"\n- Fine-tuning of the last encoder block together with a head that was fitted without "
+        f"{images} validation images: their log loss is "
+    ) in card
+    assert " after epoch 1 of 1.\n" in card
+
+
+def test_the_card_says_which_parts_are_new(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """The head, fitted to the whole train split, unless fine-tuning has lowered the loss."""
+    report = train(vit, noise, tmp_path / "new")
+    tuning = FineTuning(2, (0.5, 0.6, 0.7), best_epoch=0, validation_images=20)
+    head_only = "tiny-vit with a new head, trained by NSFW Review from labels of reviewers."
+    for each in (report, replace(report, fine_tuning=tuning)):
+        card = model_card(each)
+        assert head_only in card
+        assert "toward the current head, fitted to the train split.\n" in card
+    assert (
+        "- Fine-tuning of the last 2 encoder blocks together with a head that was fitted without "
+        "20 validation images: their log loss is 0.5000 before, not lower after any of 2 epochs, "
+        "so only the head is new.\n"
+    ) in card
+    tuned = replace(tuning, losses=(0.5, 0.4, 0.45), best_epoch=1)
+    card = model_card(replace(report, fine_tuning=tuned))
+    assert "tiny-vit with a new head and its last 2 encoder blocks fine-tuned, trained by" in card
+    assert "their log loss is 0.5000 before, 0.4000 after epoch 1 of 2.\n" in card
 
 
 def test_the_result_is_optimized_as_any_other(better: Path, tmp_path: Path) -> None:
