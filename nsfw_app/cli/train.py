@@ -48,6 +48,7 @@ def train(
     check_local(output)
     # With torch and scikit-learn; slow to import.
     from nsfw_app.datasets.model_card import summary
+    from nsfw_app.datasets.model_output import check_no_policy
     from nsfw_app.datasets.training import Progress, Trainer, TrainingConfig
 
     chosen = settings.load()
@@ -61,7 +62,9 @@ def train(
         seed=seed,
         force=force,
     )
-    policies = open_policies(chosen, open_store(chosen))
+    store = open_store(chosen)
+    check_no_policy(output, store.policies)
+    policies = open_policies(chosen, store)
     backends = BackendConfig(chosen.backend, chosen.artifacts_dir, policies.of)
     progress = Progress(lambda text: typer.echo(text, err=True), _track)
     try:

@@ -80,8 +80,10 @@ def model_card(report: TrainingReport) -> str:
         "",
         "## Use",
         "",
-        "Set `NSFW_MODEL` to this directory, or pass it to `nsfw-review optimize --model`. Its "
-        "policy starts from the settings: save the threshold above for it in the Model tab.",
+        "Set `NSFW_MODEL` to this directory, or pass it to `nsfw-review optimize --model`. A "
+        "policy belongs to the name of the directory: one that is saved for that name applies, and "
+        "where none is, the policy starts from the settings. Save the threshold above for it in "
+        "the Model tab.",
         "",
         "## Limits",
         "",

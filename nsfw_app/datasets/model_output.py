@@ -13,6 +13,7 @@ from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO
+from nsfw_app.store.policies import Policies
 
 CARD, REPORT = "README.md", "training.json"
 
@@ -41,6 +42,20 @@ def checked_output(output: Path, *, current: str) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise TrainingError(f"{output} cannot be written: {path.parent} is not writable.")
     return path
+
+
+def check_no_policy(output: Path, policies: Policies) -> None:
+    """Check that no policy is saved under the name of an output, for a model with other scores.
+
+    Raises:
+        TrainingError: One is.
+    """
+    name = output.expanduser().absolute().name
+    if policies.latest(name) is not None:
+        raise TrainingError(
+            f"A policy is saved for an earlier model named {name}, and would decide about images "
+            "that the new one scores. Choose another name for --output."
+        )
 
 
 def keep(partial: Path, output: Path, report: TrainingReport) -> None:

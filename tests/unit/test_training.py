@@ -561,6 +561,30 @@ def test_the_name_of_the_current_model_is_refused(
     assert not (tmp_path / vit.name).exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_name_with_a_saved_policy_is_refused(
+    options: tuple[str, ...], run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """It was saved for an earlier model with other scores, which may be deleted."""
+    chosen = settings.load()
+    store = open_store(chosen)
+    PolicyBook(store.policies).save(
+        "our-model", Policy(0.9, 0.2, 0.95), author="lee", reason="Fewer false alarms."
+    )
+    output = tmp_path / "our-model"
+    code, out, err = run("train", noise, "--output", f"{output}/", "--model", vit, *options)
+    assert (code, out) == (1, "")
+    assert err == (
+        "Error: A policy is saved for an earlier model named our-model, and would decide about "
+        "images that the new one scores. Choose another name for --output.\n"
+    )
+    assert not output.with_name("our-model.features").exists()
+    code, _, err = run(
+        "train", noise, "--output", tmp_path / "our-model-2", "--model", vit, *options
+    )
+    assert "A policy is saved" not in err
+
+
 def kept_in(directory: Path) -> str:
     """What the command says about features."""
     return (
