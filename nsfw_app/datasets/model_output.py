@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-from nsfw_app import private_files
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.model_card import model_card
@@ -59,9 +58,12 @@ def check_no_policy(output: Path, policies: Policies) -> None:
 
 
 def keep(partial: Path, output: Path, report: TrainingReport) -> None:
-    """Add card and report to a written model, and give it its name."""
-    with private_files.storage_errors():
-        text = json.dumps(report.to_json(), indent=2) + "\n"
-        (partial / REPORT).write_text(text, encoding="utf-8")
-        (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        publish(partial, output)
+    """Add card and report to a written model, and give it its name.
+
+    Raises:
+        OSError: Something has that name by now, or it cannot be written.
+    """
+    text = json.dumps(report.to_json(), indent=2) + "\n"
+    (partial / REPORT).write_text(text, encoding="utf-8")
+    (partial / CARD).write_text(model_card(report), encoding="utf-8")
+    publish(partial, output)

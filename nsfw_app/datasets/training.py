@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nsfw_app import __version__, private_files
+from nsfw_app import __version__
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.held_out_images import FittedImages, check_files, too_few_agreements
 from nsfw_app.datasets.model_output import checked_output, keep
-from nsfw_app.datasets.partial_output import partial_directory
+from nsfw_app.datasets.partial_output import partial_directory, write_errors
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
@@ -98,9 +98,9 @@ class Trainer:
 
         Raises:
             TrainingSetError: The training set cannot be read or used.
-            TrainingError: The output exists, or the model has fewer blocks.
+            TrainingError: The output exists, features or model cannot be written, or the model
+                has fewer blocks.
             ModelError: The model cannot be loaded, is not a transformers model, or has no head.
-            StorageError: Features or model cannot be written.
         """
         name = FALCONSAI if self.config.model == AUTO else self.config.model
         output = checked_output(self.config.output, current=name)
@@ -144,7 +144,7 @@ class Trainer:
             original, head, train_features.values, current_log_odds, train
         )
         scores = nsfw_scores(test_features.logits, unsafe_labels)
-        with private_files.storage_errors(), partial_directory(output) as partial:
+        with write_errors(output, TrainingError), partial_directory(output) as partial:
             write_model(candidate, source, partial, roles=original.roles)
             is_tuned = tuning is not None and tuning.best_epoch > 0
             known = None if is_tuned else test_features.values

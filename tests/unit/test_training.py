@@ -12,9 +12,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import ViTForImageClassification
 
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
@@ -38,6 +36,7 @@ from nsfw_app.models.training.regression import fit_head
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
+from tests.support.disks import small_disk
 from tests.support.optimized_models import POLICY, build, loaded
 from tests.support.tiny_vit import relabeled, tinted_image, torch_backend, trained
 from tests.support.training_sets import (
@@ -486,18 +485,54 @@ def test_evaluations_name_a_model_by_its_directory(run: Run, vit: Path, tmp_path
     assert [each["model"] for each in report["unavailable"]] == [vit.name]
 
 
-def test_a_model_that_cannot_be_written_is_an_error(
-    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a full disk; nothing is left under its name or a hidden one."""
+def test_a_model_that_cannot_be_written_is_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """The message has the output; nothing is left under its name or a hidden one."""
+    with small_disk(tmp_path / "disk") as disk:
+        output = disk.path / "new"
+        train(vit, noise, output)
+        disk.fill(free_bytes=20_000)  # less than the weights
+        with pytest.raises(TrainingError) as raised:
+            train(vit, noise, output, force=True)
+        disk.clear()
+        assert [path.name for path in disk.path.iterdir()] == ["new.features"]
+    message = str(raised.value)
+    assert message.startswith(f"{output} cannot be written: ")
+    assert "No space left" in message or "File too large" in message
 
-    def fail(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(ViTForImageClassification, "save_pretrained", fail)
-    with pytest.raises(TrainingError, match="cannot be written: I/O error: No space left"):
+def test_features_that_cannot_be_kept_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """As on a full disk, or with a file that has the name of their directory."""
+    with small_disk(tmp_path / "disk") as disk:
+        disk.fill()
+        with pytest.raises(TrainingError, match=f"cannot be kept in {disk.path}/new.features: "):
+            train(vit, noise, disk.path / "new")
+    (tmp_path / "new.features").touch()
+    message = f"cannot be kept in {tmp_path}/new.features: Not a directory."
+    with pytest.raises(TrainingError, match=message):
         train(vit, noise, tmp_path / "new")
-    assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == ["new.features"]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_an_output_of_another_command_stays(
+    is_empty: bool, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """As where two commands have the same output."""
+    output = tmp_path / "new"
+
+    def appear(sentence: str) -> None:
+        if sentence.startswith("Scoring"):
+            output.mkdir()
+            if not is_empty:
+                (output / "other").touch()
+
+    with pytest.raises(TrainingError) as raised:
+        train(vit, noise, output, force=True, say=appear)
+    assert str(raised.value) == (
+        f"{output} exists by now, and is not overwritten. Rename it, or choose another name."
+    )
+    assert [path.name for path in output.iterdir()] == ([] if is_empty else ["other"])
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new")))
+    assert left == ["new", "new.features"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
