@@ -8,7 +8,6 @@ from nsfw_app import __version__
 from nsfw_app.backups.archive import DATABASE, KEY, ArchiveWriter, preview_name
 from nsfw_app.backups.manifest import Manifest
 from nsfw_app.errors import NotFound
-from nsfw_app.private_files import storage_errors
 from nsfw_app.store.connections import now
 from nsfw_app.store.database_copies import DatabaseCopy
 from nsfw_app.store.previews import PreviewFiles
@@ -40,12 +39,13 @@ def write_backup(
         What is in it.
 
     Raises:
-        StorageError: Something cannot be read or written.
+        StorageError: A preview cannot be read.
+        OSError: The archive cannot be written.
     """
     manifest = Manifest(__version__, now(), copy.facts.steps, copy.facts.counts, (), {})
     left_out = {}
     archive = ArchiveWriter(out, created_at=manifest.created_at)
-    with storage_errors(), archive as writer:
+    with archive as writer:
         writer.add_file(DATABASE, copy.path)
         if copy.key is not None:
             writer.add_bytes(KEY, copy.key)

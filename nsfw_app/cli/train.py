@@ -17,6 +17,7 @@ from nsfw_app.models.selection import BackendConfig
 
 EXIT_NOT_WRITTEN = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT
+MAX_SEED = 2**32 - 1  # of NumPy's RandomState, which scikit-learn draws folds with
 
 
 def train(
@@ -30,7 +31,9 @@ def train(
     unfreeze: Annotated[
         int, typer.Option(min=0, help="Encoder blocks to train, too, from the last one.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and of the order of images.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of folds and of the order of images.")
+    ] = 0,
     force: Annotated[
         bool,
         typer.Option("--force", help="Write the model even if it is not shown to be better."),
@@ -45,6 +48,7 @@ def train(
     check_local(output)
     # With torch and scikit-learn; slow to import.
     from nsfw_app.datasets.model_card import summary
+    from nsfw_app.datasets.model_output import check_no_policy
     from nsfw_app.datasets.training import Progress, Trainer, TrainingConfig
 
     chosen = settings.load()
@@ -58,7 +62,9 @@ def train(
         seed=seed,
         force=force,
     )
-    policies = open_policies(chosen, open_store(chosen))
+    store = open_store(chosen)
+    check_no_policy(output, store.policies)
+    policies = open_policies(chosen, store)
     backends = BackendConfig(chosen.backend, chosen.artifacts_dir, policies.of)
     progress = Progress(lambda text: typer.echo(text, err=True), _track)
     try:

@@ -26,7 +26,12 @@ from nsfw_app.datasets import shards
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.filter_formats import FilterFormat
 from nsfw_app.datasets.locations import is_url, name_of
-from nsfw_app.datasets.partial_output import partial_directory, partial_file, publish
+from nsfw_app.datasets.partial_output import (
+    partial_directory,
+    partial_file,
+    publish,
+    write_errors,
+)
 
 ROW_GROUP = 2_000  # rows of a Parquet file that are in memory
 SUFFIXES = {"jpeg": "jpg"}  # of formats whose suffix is not their name
@@ -279,13 +284,11 @@ def _appearing(
     """
     if os.path.lexists(path):
         raise _exists(path)
-    try:
-        with partial_directory(path) if is_directory else partial_file(path) as partial:
-            yield partial
-            for source in sorted(partial.iterdir()) if is_spread else [partial]:
-                target = path.with_name(source.name) if is_spread else path
-                if os.path.lexists(target):
-                    raise _exists(target)
-                publish(source, target)
-    except OSError as error:
-        raise ScanFilterError(f"{path} cannot be written: {error.strerror}.") from error
+    make = partial_directory if is_directory else partial_file
+    with write_errors(path, ScanFilterError), make(path) as partial:
+        yield partial
+        for source in sorted(partial.iterdir()) if is_spread else [partial]:
+            target = path.with_name(source.name) if is_spread else path
+            if os.path.lexists(target):
+                raise _exists(target)
+            publish(source, target)

@@ -9,6 +9,7 @@ from nsfw_app.evidence.evaluation import Measured
 from nsfw_app.evidence.paired_comparison import Comparison, PairedMeasure
 from nsfw_app.evidence.replacement import CONDITIONS, Outcome, Part
 from nsfw_app.models.cards import card
+from nsfw_app.models.training.fine_tuning import FineTuning, blocks_text
 
 MEASURES: Mapping[str, str] = {
     "auroc": "AUROC",
@@ -42,8 +43,8 @@ def model_card(report: TrainingReport) -> str:
         "",
         f"# {markdown_text(report.name)}",
         "",
-        f"{name} with a new head, trained by NSFW Review from labels of reviewers. "
-        "It takes the same images and has the same labels.",
+        f"{name} with {_new_parts(report)}, trained by NSFW Review from labels of reviewers. It "
+        "takes the same images and has the same labels.",
         "",
         "## Result",
         "",
@@ -79,8 +80,10 @@ def model_card(report: TrainingReport) -> str:
         "",
         "## Use",
         "",
-        "Set `NSFW_MODEL` to this directory, or pass it to `nsfw-review optimize --model`. Its "
-        "policy starts from the settings: save the threshold above for it in the Model tab.",
+        "Set `NSFW_MODEL` to this directory, or pass it to `nsfw-review optimize --model`. A "
+        "policy belongs to the name of the directory: one that is saved for that name applies, and "
+        "where none is, the policy starts from the settings. Save the threshold above for it in "
+        "the Model tab.",
         "",
         "## Limits",
         "",
@@ -133,26 +136,45 @@ def _left_out(report: TrainingReport) -> list[str]:
     ]
 
 
+def _new_parts(report: TrainingReport) -> str:
+    tuning = report.fine_tuning
+    if tuning is None or not tuning.best_epoch:
+        return "a new head"
+    return f"a new head and its last {blocks_text(tuning.blocks)} fine-tuned"
+
+
 def _training(report: TrainingReport) -> list[str]:
-    head, model = report.head, report.model
-    lines = [
+    head, model, tuning = report.head, report.model, report.fine_tuning
+    fitted = "the train split"
+    if tuning is not None and tuning.best_epoch:
+        fitted += f" without {tuning.validation_images:,} validation images, then fine-tuned"
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    return [
         f"- Trained on: {markdown_text(model.model)}, revision {model.revision}, SHA-256 of its "
         f"weights {model.weights_sha256}.",
-        f"- Head: logistic regression over the features, regularized toward the current head; "
-        f"penalty {head.penalty:g}, chosen by cross-validation with near duplicates in one fold "
-        f"(mean log loss {head.losses[head.penalty]:.4f}, current model {head.current_loss:.4f}).",
+        "- Head: logistic regression over the features, regularized toward the current head, "
+        f"fitted to {fitted}.",
+        f"- Penalty of the head: {head.penalty:g}, chosen by cross-validation within the train "
+        "split, with near duplicates in one fold. Mean log loss of the heads that were fitted for "
+        f"it {head.losses[head.penalty]:.4f}, of the current model {head.current_loss:.4f}.",
+        *([] if tuning is None else [_fine_tuning(tuning)]),
         f"- Features and scores were computed by {report.backend}.",
+        f"- Seed {report.seed}; {versions}.",
     ]
-    if tuning := report.fine_tuning:
-        lines.append(
-            f"- The last {tuning.blocks} blocks: log loss of {tuning.validation_images:,} "
-            f"validation images {tuning.losses[0]:.4f} before, "
-            f"{tuning.losses[tuning.best_epoch]:.4f} after epoch {tuning.best_epoch} of "
-            f"{len(tuning.losses) - 1}."
-            + ("" if tuning.best_epoch else " It did not fall, so only the head is new.")
-        )
-    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    return [*lines, f"- Seed {report.seed}; {versions}."]
+
+
+def _fine_tuning(tuning: FineTuning) -> str:
+    epochs = len(tuning.losses) - 1
+    result = (
+        f"{tuning.losses[tuning.best_epoch]:.4f} after epoch {tuning.best_epoch} of {epochs}."
+        if tuning.best_epoch
+        else f"not lower after any of {epochs} epochs, so only the head is new."
+    )
+    return (
+        f"- Fine-tuning of the last {blocks_text(tuning.blocks)} together with a head that was "
+        f"fitted without {tuning.validation_images:,} validation images: their log loss is "
+        f"{tuning.losses[0]:.4f} before, {result}"
+    )
 
 
 def _tables(report: TrainingReport) -> Iterator[str]:

@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-from nsfw_app import private_files
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.model_card import model_card
@@ -13,6 +12,7 @@ from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.models.cards import display_name
 from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO
+from nsfw_app.store.policies import Policies
 
 CARD, REPORT = "README.md", "training.json"
 
@@ -43,10 +43,27 @@ def checked_output(output: Path, *, current: str) -> Path:
     return path
 
 
+def check_no_policy(output: Path, policies: Policies) -> None:
+    """Check that no policy is saved under the name of an output, for a model with other scores.
+
+    Raises:
+        TrainingError: One is.
+    """
+    name = output.expanduser().absolute().name
+    if policies.latest(name) is not None:
+        raise TrainingError(
+            f"A policy is saved for an earlier model named {name}, and would decide about images "
+            "that the new one scores. Choose another name for --output."
+        )
+
+
 def keep(partial: Path, output: Path, report: TrainingReport) -> None:
-    """Add card and report to a written model, and give it its name."""
-    with private_files.storage_errors():
-        text = json.dumps(report.to_json(), indent=2) + "\n"
-        (partial / REPORT).write_text(text, encoding="utf-8")
-        (partial / CARD).write_text(model_card(report), encoding="utf-8")
-        publish(partial, output)
+    """Add card and report to a written model, and give it its name.
+
+    Raises:
+        OSError: Something has that name by now, or it cannot be written.
+    """
+    text = json.dumps(report.to_json(), indent=2) + "\n"
+    (partial / REPORT).write_text(text, encoding="utf-8")
+    (partial / CARD).write_text(model_card(report), encoding="utf-8")
+    publish(partial, output)

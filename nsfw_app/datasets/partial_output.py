@@ -6,6 +6,7 @@
 - A complete one is on disk before it gets its name, so that a crash leaves all of it or nothing.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -45,16 +46,45 @@ def publish(partial: Path, path: Path) -> None:
     """Give a complete file or directory its name.
 
     Raises:
+        FileExistsError: Something got that name while it was written.
         OSError: It cannot be renamed.
     """
     os.sync()  # all files at once; thousands one by one take minutes
-    partial.rename(path)
+    _check_free(path)  # renaming would replace a file, or a directory that is empty
+    try:
+        partial.rename(path)
+    except OSError:
+        _check_free(path)
+        raise
     with suppress(OSError):  # some file systems cannot sync a directory
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def write_errors(path: Path, error: Callable[[str], Exception]) -> Iterator[None]:
+    """Translate the operating system's errors within a block that writes an output.
+
+    Args:
+        path: The output, which messages name.
+        error: Makes the error that is raised from a message.
+    """
+    try:
+        yield
+    except FileExistsError as cause:
+        raise error(
+            f"{path} exists by now, and is not overwritten. Rename it, or choose another name."
+        ) from cause
+    except OSError as cause:
+        raise error(f"{path} cannot be written: {cause.strerror or cause}.") from cause
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 @contextmanager

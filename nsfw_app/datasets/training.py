@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from nsfw_app import __version__, private_files
+from nsfw_app import __version__
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.datasets.held_out_images import FittedImages, check_files, too_few_agreements
 from nsfw_app.datasets.model_output import checked_output, keep
-from nsfw_app.datasets.partial_output import partial_directory
+from nsfw_app.datasets.partial_output import partial_directory, write_errors
 from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import Labeled, Split, TrainingSet, read_training_set
 from nsfw_app.errors import ModelUnsupported
@@ -36,7 +36,7 @@ from nsfw_app.models.loader import PACKAGED
 from nsfw_app.models.selection import AUTO, TORCH, BackendConfig, fastest_precision
 from nsfw_app.models.training import fine_tuning
 from nsfw_app.models.training.features import Features, compute_features, delete_features
-from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData
+from nsfw_app.models.training.fine_tuning import FineTuning, TrainingData, blocks_text
 from nsfw_app.models.training.head import Floats, Head, log_odds, nsfw_scores, update_head
 from nsfw_app.models.training.model_files import open_model, score_test_images, write_model
 from nsfw_app.models.training.regression import FittedHead, best_level, fit_head, fit_update
@@ -99,9 +99,9 @@ class Trainer:
 
         Raises:
             TrainingSetError: The training set cannot be read or used.
-            TrainingError: The output exists, or the model has fewer blocks.
+            TrainingError: The output exists, features or model cannot be written, or the model
+                has fewer blocks.
             ModelError: The model cannot be loaded, is not a transformers model, or has no head.
-            StorageError: Features or model cannot be written.
         """
         name = FALCONSAI if self.config.model == AUTO else self.config.model
         output = checked_output(self.config.output, current=name)
@@ -147,7 +147,7 @@ class Trainer:
             original, head, train_features.values, current_log_odds, train
         )
         scores = nsfw_scores(test_features.logits, unsafe_labels)
-        with private_files.storage_errors(), partial_directory(output) as partial:
+        with write_errors(output, TrainingError), partial_directory(output) as partial:
             write_model(candidate, source, partial, roles=original.roles)
             is_tuned = tuning is not None and tuning.best_epoch > 0
             known = None if is_tuned else test_features.values
@@ -229,7 +229,7 @@ class Trainer:
         level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])
         tuned = copy.deepcopy(original.model)
         update_head(tuned, update, unsafe_labels)
-        self.progress.say(f"Training the last {self.config.blocks} blocks.")
+        self.progress.say(f"Fine-tuning the last {blocks_text(self.config.blocks)}.")
         tuning = fine_tuning.fine_tune(
             tuned,
             original,

@@ -18,6 +18,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app.dataset_errors import TrainingSetError
-from nsfw_app.records import Label
+from nsfw_app.records import SHA256_PATTERN, Label
 
 METADATA = "metadata.jsonl"
 # Of sampling weights. Within them, sums, squares and quotients are in the range of a float.
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e9
 KEYS = ("file_name", "label", "sha256", "group", "label_source")
+SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON can escape and UTF-8 cannot encode
 # Groups of each label. With fewer, a fold of the cross-validation has hardly any, and an interval
 # over the test split says nothing.
 MIN_GROUPS: Mapping[str, int] = {"train": 20, "test": 10}
@@ -174,11 +176,7 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
         row = None
     if not isinstance(row, dict):
         raise TrainingSetError(f"{where}: this is not a JSON object.")
-    for key in KEYS:
-        if not isinstance(row.get(key), str) or not row[key]:
-            raise TrainingSetError(f"{where}: '{key}' is missing or not a text.")
-    if row["label"] not in (Label.NORMAL, Label.NSFW):
-        raise TrainingSetError(f"{where}: the label '{row['label']}' is not normal or nsfw.")
+    _check_texts(row, where=where)
     weight = row.get("weight", 1.0)
     is_number = isinstance(weight, float | int) and not isinstance(weight, bool)
     if not is_number or not MIN_WEIGHT <= weight <= MAX_WEIGHT:
@@ -193,9 +191,25 @@ def _image(directory: Path, line: str, *, where: str) -> TrainingImage:
     if name.is_absolute() or ".." in name.parts:
         raise TrainingSetError(f"{where}: '{name}' is not below the directory of its split.")
     label, source = Label(row["label"]), row["label_source"]
+    sha256 = row["sha256"].lower()
     return TrainingImage(
-        directory / name, row["sha256"], label, row["group"], source, float(weight), agreed
+        directory / name, sha256, label, row["group"], source, float(weight), agreed
     )
+
+
+def _check_texts(row: Mapping[str, Any], *, where: str) -> None:
+    for key in KEYS:
+        text = row.get(key)
+        if not isinstance(text, str) or not text:
+            raise TrainingSetError(f"{where}: '{key}' is missing or not a text.")
+        if SURROGATE.search(text):
+            raise TrainingSetError(f"{where}: '{key}' has an unpaired surrogate.")
+    if not re.fullmatch(SHA256_PATTERN, row["sha256"].lower()):
+        raise TrainingSetError(
+            f"{where}: '{row['sha256'][:80]}' is not a SHA-256 of 64 hexadecimal digits."
+        )
+    if row["label"] not in (Label.NORMAL, Label.NSFW):
+        raise TrainingSetError(f"{where}: the label '{row['label']}' is not normal or nsfw.")
 
 
 def _check_labels(split: Split, images: Sequence[TrainingImage]) -> None:

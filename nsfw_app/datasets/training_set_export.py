@@ -11,7 +11,7 @@ from nsfw_app.datasets.dataset_card import CARD, Provenance, dataset_card
 from nsfw_app.datasets.file_search import leads_to_directory
 from nsfw_app.datasets.image_folder import write_image_folder
 from nsfw_app.datasets.near_restricted import near_restricted
-from nsfw_app.datasets.partial_output import partial_directory, publish
+from nsfw_app.datasets.partial_output import partial_directory, publish, write_errors
 from nsfw_app.datasets.training_rows import TrainingRows
 from nsfw_app.datasets.training_set import Split
 from nsfw_app.errors import NotFound
@@ -45,9 +45,9 @@ def write_training_set(
         set_format: The format.
 
     Raises:
-        TrainingSetError: The directory exists, a split would be empty, or an image was restricted
-            or lost its preview while the set was written.
-        StorageError: It cannot be written.
+        TrainingSetError: The directory exists or cannot be written, a split would be empty, or an
+            image was restricted or lost its preview while the set was written.
+        StorageError: The store cannot be read.
     """
     output = _checked(output)
     for split in Split:
@@ -58,7 +58,7 @@ def write_training_set(
                 "Confirm labels in Relabel, or include settled decisions with --settled."
             )
     with (
-        private_files.storage_errors(),
+        write_errors(output, TrainingSetError),
         partial_directory(output, mode=private_files.DIRECTORY_MODE) as partial,
     ):
         try:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nsfw_app.backups import restore as restore_module
+from nsfw_app.backups.backup import write_backup
 from nsfw_app.backups.restore import restore, verify
 from nsfw_app.errors import BackupDamaged, BackupError, StorageError, StorageErrorKind
 from nsfw_app.private_files import staged_file
@@ -69,6 +70,16 @@ def test_a_restored_backup_has_the_same_rows_and_previews(filled: Store, tmp_pat
     for path in target.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert not list(target.glob("restore-*"))
+
+
+def test_a_full_disk_is_not_that_of_the_data_directory(filled: Store) -> None:
+    """The archive may be on another one, which the caller names."""
+    with (
+        Path("/dev/full").open("wb", buffering=0) as out,
+        filled.copies.copied() as copy,
+        pytest.raises(OSError, match="No space left on device"),
+    ):
+        write_backup(copy, filled.previews, out)
 
 
 def test_a_backup_lists_what_it_contains(filled: Store) -> None:

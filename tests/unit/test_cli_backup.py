@@ -16,6 +16,7 @@ from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
 from nsfw_app.store.keys import Webhook
 from nsfw_app.store.sessions import Session
+from tests.support.disks import small_disk
 from tests.support.sample_records import SHA256, add, add_image, answer
 
 Run = Callable[..., str]
@@ -70,6 +71,26 @@ def test_a_backup_is_restored_elsewhere(run: Run, filled: Store, tmp_path: Path)
     store = opened(target)
     assert store.log.size(LogFilter()) == 1
     assert store.previews.has(SHA256)
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_full_disk_is_that_of_the_file(
+    is_encrypted: bool, run: Run, filled: Store, tmp_path: Path
+) -> None:
+    """The message has the file and the reason, and says nothing about the data directory."""
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    options = ["--recipient", key] if is_encrypted else []
+    with small_disk(tmp_path / "disk") as disk:
+        if not disk.is_mounted:
+            pytest.skip("Mounting is not permitted.")
+        disk.fill(free_bytes=50_000)  # less than the database
+        file = disk.path / "b.tar"
+        said = run("backup", str(file), *options, code=1)
+        assert [path.name for path in disk.path.iterdir()] == ["ballast"]
+    assert "cannot be written: " in said
+    assert "No space left on device" in said
+    assert is_encrypted or said == f"Error: {file} cannot be written: No space left on device.\n"
+    assert filled.log.size(LogFilter()) == 1
 
 
 def test_backups_are_audited(run: Run, filled: Store, tmp_path: Path) -> None:

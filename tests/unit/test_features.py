@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from nsfw_app.dataset_errors import TrainingSetError
-from nsfw_app.errors import StorageError
+from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.models.backends.pytorch import TransformersBackend
 from nsfw_app.models.training import features as feature_files
 from nsfw_app.models.training.features import (
@@ -222,8 +221,17 @@ def test_damaged_images_are_an_error_and_the_others_are_kept(
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """As every other failure of the disk."""
+    """The message has the directory."""
     (tmp_path / "kept").write_text("a file where the directory would be")
     file = FeatureFile(tmp_path / "kept" / "x.features", (2, 2))
-    with pytest.raises(StorageError):
+    with pytest.raises(TrainingError, match=f"kept in {tmp_path}/kept: Not a directory."):
+        file.add(["00" * 32], np.zeros((1, 2)), np.zeros((1, 2)))
+
+
+def test_a_link_that_cannot_be_followed_is_an_error(tmp_path: Path) -> None:
+    """In place of the file of features, as after a disk was changed."""
+    path = tmp_path / "x.features"
+    path.symlink_to(tmp_path / "missing" / "x.features")
+    file = FeatureFile(path, (2, 2))
+    with pytest.raises(TrainingError, match=f"kept in {tmp_path}: No such file"):
         file.add(["00" * 32], np.zeros((1, 2)), np.zeros((1, 2)))

@@ -44,6 +44,28 @@ def test_it_is_renamed_or_deleted(tmp_path: Path, make: Partial) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("other", ["file", "empty directory", "directory", "dangling link"])
+def test_what_got_the_name_first_stays(tmp_path: Path, make: Partial, other: str) -> None:
+    """Nothing is replaced, also not an empty directory, which renaming could do."""
+    path = tmp_path / "out"
+    with make(path) as partial:
+        match other:
+            case "file":
+                path.touch()
+            case "dangling link":
+                path.symlink_to(tmp_path / "missing")
+            case _:
+                path.mkdir()
+                if other == "directory":
+                    (path / "file").touch()
+        before = path.lstat()
+        with pytest.raises(FileExistsError):
+            publish(partial, path)
+        assert path.lstat() == before
+    assert left(tmp_path) == []
+
+
+@BOTH
 def test_it_is_on_disk_before_it_has_its_name(
     tmp_path: Path, make: Partial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

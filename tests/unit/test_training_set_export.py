@@ -18,9 +18,11 @@ from nsfw_app.datasets.label_files import COLUMNS
 from nsfw_app.datasets.labels import read_table
 from nsfw_app.datasets.training_rows import Labels, read_rows
 from nsfw_app.datasets.training_set import KEYS, Split, read_training_set
+from nsfw_app.datasets.training_set_export import SetFormat
 from nsfw_app.records import Label, Reason
 from nsfw_app.store import Store
 from tests.support.commands import Run, run
+from tests.support.disks import small_disk
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
 from tests.support.sample_records import answer, person
 
@@ -253,8 +255,37 @@ def test_nothing_is_written_that_is_not_complete(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(training_set_export, "dataset_card", fails)
-    assert run("training-set", "--settled", "--output", output).code == 1
+    done = run("training-set", "--settled", "--output", output)
+    assert done.code == 1
+    assert done.err.endswith(f"Error: {output} cannot be written: No space left on device.\n")
     assert sorted(tmp_path.iterdir()) == before
+
+    def appears(*_: object) -> str:
+        output.mkdir()
+        return ""
+
+    monkeypatch.setattr(training_set_export, "dataset_card", appears)
+    done = run("training-set", "--settled", "--output", output)
+    assert done.code == 1
+    assert f"Error: {output} exists by now, and is not overwritten." in done.err
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize("set_format", SetFormat)
+def test_a_full_disk_is_named(
+    set_format: SetFormat, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """That of the output, not that of the data directory."""
+    fill_labeled(store, 5)
+    with small_disk(tmp_path / "disk") as disk:
+        if not disk.is_mounted:
+            pytest.skip("Mounting is not permitted.")
+        disk.fill()
+        output = disk.path / "set"
+        done = run("training-set", "--settled", "--format", set_format, "--output", output)
+        assert done.code == 1
+        assert f"Error: {output} cannot be written: " in done.err
+        assert "No space left" in done.err
 
 
 def store_dir(directory: Path) -> Path:

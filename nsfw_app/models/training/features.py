@@ -10,7 +10,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nsfw_app import __version__, private_files
-from nsfw_app.dataset_errors import TrainingSetError
+from nsfw_app.dataset_errors import TrainingError, TrainingSetError
 from nsfw_app.models.training.head import Head
 from nsfw_app.models.training.image_inputs import ImageInput, read_inputs
 
@@ -54,6 +54,9 @@ class FeatureFile:
     Args:
         path: The file; created with the first record.
         shape: Number of features and of labels.
+
+    Raises:
+        TrainingError: It cannot be read, or not be changed.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int]) -> None:
@@ -67,7 +70,8 @@ class FeatureFile:
             ]
         )
         self._rows: dict[str, Any] = {}
-        self._read()
+        with _errors(path.parent):
+            self._read()
 
     def _read(self) -> None:
         if not self._path.is_file():
@@ -91,7 +95,7 @@ class FeatureFile:
         """Append a batch.
 
         Raises:
-            StorageError: It cannot be written.
+            TrainingError: It cannot be written.
         """
         rows = np.zeros(len(hashes), self._record)
         rows["features"], rows["logits"] = features, logits
@@ -99,7 +103,7 @@ class FeatureFile:
             row["sha256"] = np.void(bytes.fromhex(sha256))
             row["crc"] = _crc(row)
             self._rows[sha256] = row.copy()
-        with private_files.storage_errors():
+        with _errors(self._path.parent):
             private_files.make_directory(self._path.parent)
             with self._path.open("ab") as file:
                 file.write(rows.tobytes())
@@ -124,6 +128,7 @@ def compute_features(
 
     Raises:
         TrainingSetError: Images cannot be decoded; the features of all others are kept.
+        TrainingError: Features cannot be kept.
         ModelError: The model failed, or it has no head that can be replaced.
     """
     head = Head(backend)
@@ -161,6 +166,16 @@ def delete_features(directory: Path) -> None:
             if OWN_NAME.fullmatch(path.name):
                 path.unlink()
         directory.rmdir()
+
+
+@contextmanager
+def _errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"Features of the images cannot be kept in {directory}: {error.strerror or error}."
+        ) from error
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -74,6 +74,11 @@ class TrainingData:
         return fitted, validation
 
 
+def blocks_text(count: int) -> str:
+    """So many of a model's last blocks, after the word last."""
+    return "encoder block" if count == 1 else f"{count} encoder blocks"
+
+
 def check_blocks(backend: "TransformersBackend", count: int) -> None:
     """Check that a model has as many encoder blocks.
 
@@ -83,8 +88,8 @@ def check_blocks(backend: "TransformersBackend", count: int) -> None:
     found = len(_blocks(backend.model))
     if count > found:
         raise TrainingError(
-            f"'{display_name(backend.origin.model)}' has {found} encoder blocks, so {count} cannot "
-            "be trained."
+            f"'{display_name(backend.origin.model)}' has {found} encoder "
+            f"block{'' if found == 1 else 's'}, so {count} cannot be trained."
         )
 
 

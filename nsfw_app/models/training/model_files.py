@@ -5,6 +5,7 @@
 """
 
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from nsfw_app import private_files
 from nsfw_app.dataset_errors import TrainingError
 from nsfw_app.models.artifacts import ModelVersion
 from nsfw_app.models.checkpoints import CONFIG, PROCESSOR_CONFIG, UNSAFE_LABELS
@@ -43,20 +43,23 @@ def write_model(
         directory: Where to write it.
 
     Raises:
-        StorageError, TrainingError: It cannot be written.
+        OSError: It cannot be written.
     """
-    with private_files.storage_errors():
-        try:
-            model.save_pretrained(directory)
-        except SafetensorError as error:  # also for what the operating system reports
-            raise TrainingError(f"The new model cannot be written: {error}") from error
-        path = directory / CONFIG
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config[UNSAFE_LABELS] = [label for label, role in roles.items() if role is LabelRole.UNSAFE]
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        processor = source / PROCESSOR_CONFIG
-        if processor.is_file():
-            (directory / PROCESSOR_CONFIG).write_bytes(processor.read_bytes())
+    try:
+        model.save_pretrained(directory)
+    except SafetensorError as error:  # also for what the operating system reports
+        raise OSError(str(error)) from error
+    path = directory / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config[UNSAFE_LABELS] = [label for label, role in roles.items() if role is LabelRole.UNSAFE]
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    processor = source / PROCESSOR_CONFIG
+    if processor.is_file():
+        (directory / PROCESSOR_CONFIG).write_bytes(processor.read_bytes())
+    # safetensors makes its files private; the umask decides about those that Python makes.
+    mode = stat.S_IMODE(path.stat().st_mode)
+    for file in directory.iterdir():
+        file.chmod(mode)
 
 
 def open_model(
