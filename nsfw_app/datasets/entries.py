@@ -41,6 +41,8 @@ class Entry:
         problem: Why it cannot be read, where that is known when it is listed.
         is_found: Whether its file lies in a directory that was named, and was not named itself.
         weight: About its part of the bytes of its file, for progress, where `size` is not known.
+        named: Of a row of a table that has no bytes but the path of a file: that file, without
+            credentials. `file` is it, too; another table may have another one in this row.
     """
 
     uri: str
@@ -52,6 +54,7 @@ class Entry:
     problem: ImageProblem | None = None
     weight: int = 0
     is_found: bool = False
+    named: str = ""
 
     @property
     def progress_bytes(self) -> int:
@@ -87,7 +90,9 @@ class Part:
         """The part of these entries."""
         digest = hashlib.sha256()
         for entry in entries:
-            digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogatepass"))
+            named = f"\0{entry.named}" if entry.named else ""
+            line = f"{entry.uri}\0{entry.version}{named}\n"
+            digest.update(line.encode(errors="surrogatepass"))
         return cls(digest.hexdigest()[:24], entries, container)
 
 

@@ -42,6 +42,7 @@ class FileStatus:
         size: Bytes; None where the server does not say.
         version: Changes when the file changes; empty where the server does not say.
         is_found: Whether it lies in a directory that was named, and was not named itself.
+        row: The uri of the row of a table that names it, if that is the image's.
     """
 
     location: str
@@ -49,6 +50,7 @@ class FileStatus:
     size: int | None = None
     version: str = ""
     is_found: bool = False
+    row: str = ""
 
 
 def status(location: str) -> FileStatus:

@@ -253,6 +253,26 @@ def test_only_bytes_of_the_member_are_fetched(web: RangeServer, tmp_path: Path) 
             assert web.sent_bytes[f"/{name}"] - listed < 6_000
 
 
+@pytest.mark.parametrize("bytes_missing", [False, True])
+def test_of_a_table_the_paths_are_fetched(
+    web: RangeServer, reader: Reader, bytes_missing: bool
+) -> None:
+    """For the list, and only of row groups that lack bytes; not the bytes of the others."""
+    content = random.Random(1).randbytes(LIMITS.max_bytes)
+    cells = [{"bytes": content, "path": "a.jpg"}] * 90
+    cells += [{"bytes": None if bytes_missing else content, "path": "a.jpg"}] * 10
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    sink = io.BytesIO()
+    table = pa.table({"image": pa.array(cells, kind)})
+    pq.write_table(table, sink, row_group_size=10, use_dictionary=False, compression="none")
+    web.files |= {"/in/x.parquet": sink.getvalue(), "/in/a.jpg": b"file"}
+    found = entries(f"{web.url}/in/x.parquet")
+    assert len(found) == 100
+    assert web.sent_bytes["/in/x.parquet"] < 2_500_000 < len(sink.getvalue()) / 3
+    assert reader.read(found[99]) == (b"file" if bytes_missing else content)
+    assert bool(found[99].size) is bytes_missing
+
+
 def test_a_file_over_the_limit_is_not_fetched(web: RangeServer, reader: Reader) -> None:
     """Its size is known before."""
     web.files["/x.jpg"] = bytes(50_000_000)
