@@ -30,18 +30,18 @@ def _needs_request(found: FileStatus | Entry) -> bool:
 
 
 def _entry(found: FileStatus | Entry) -> Entry:
-    """A file as it is now; one that cannot be read has neither size nor version."""
+    """A file as it is now; one that cannot be read is lost."""
     if isinstance(found, Entry):
         return found
     location, shown = found.location, redacted(found.location)
     if containers.is_member(location):  # has those of its container, see `named_members`
         return Entry(shown, location)
-    status = found
+    status, is_lost = found, False
     if not found.version:
         try:
             status = files.status(location)
         except (ImageError, SourceError):  # such as that of an unknown scheme in a table
-            status = FileStatus(location)
+            is_lost = True
     return Entry(
         found.row or shown,
         location,
@@ -50,4 +50,5 @@ def _entry(found: FileStatus | Entry) -> Entry:
         status.version,
         is_found=found.is_found,
         named=shown if found.row else "",
+        is_lost=is_lost,
     )
