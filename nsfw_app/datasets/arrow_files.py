@@ -168,9 +168,21 @@ def _reader(file: IO[bytes], *, is_local: bool) -> tuple[Any, Iterable[Any]]:
     source.seek(0)
     if is_stream:
         stream = pa.ipc.open_stream(source)
-        return stream.schema, stream
+        return stream.schema, _to_the_end(stream, source)
     table = pa.ipc.open_file(source)
     return table.schema, map(table.get_batch, range(table.num_record_batches))
+
+
+def _to_the_end(stream: Any, source: Any) -> Iterator[Any]:
+    """The batches of a stream, whose end pyarrow also sees in a damaged header of zeros.
+
+    Raises:
+        ArrowInvalid: Data follows the last one.
+    """
+    yield from stream
+    while chunk := source.read(files.BLOCK_BYTES):
+        if chunk.strip(b"\0"):
+            raise pa.ArrowInvalid("data follows the end of the stream")
 
 
 def _checked(batches: Iterable[Any], columns: Sequence[str], location: str) -> Iterator[Any]:
