@@ -15,17 +15,20 @@ import pyarrow as pa
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.image_columns import (
     DAMAGED,
     ImageCell,
     byte_columns,
-    members,
     no_image_column,
+    paths_of,
+    row_entries,
     text_columns,
 )
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import is_url, name_of
 from nsfw_app.datasets.path_tables import is_left_out, listed, path_column
+from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -42,16 +45,8 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     with _opened(container.file) as (schema, batches):
         columns = byte_columns(schema)
         if columns:
-            rows = 0
-            for batch in _checked(batches, columns, container.file):
-                weight = batch.nbytes // max(1, batch.num_rows * len(columns))
-                for row in range(rows, rows + batch.num_rows):
-                    for member in members(row, columns):
-                        uri = f"{container.uri}#{member}"
-                        yield Entry(
-                            uri, container.file, member, version=container.version, weight=weight
-                        )
-                rows += batch.num_rows
+            checked = _checked(batches, columns, container.file)
+            yield from versioned(_members(checked, columns, container))
         elif column := path_column(text_columns(schema)):
             if is_left_out(container, left_out):
                 return
@@ -82,7 +77,7 @@ class ArrowCursor:
         self._next = 0  # row
 
     def read(self, member: str) -> bytes:
-        """The bytes of an image; of one that the table names by its path, those of the file.
+        """The bytes of an image.
 
         Raises:
             ImageError: There are none, they are too large, or the file is damaged.
@@ -129,6 +124,18 @@ class ArrowCursor:
         self._open.close()
 
 
+def _members(
+    batches: Iterable[Any], columns: Sequence[str], container: Entry
+) -> Iterator[FileStatus | Entry]:
+    start = 0
+    for batch in batches:
+        weight = batch.nbytes // max(1, batch.num_rows * len(columns))
+        paths = {column: paths_of(batch.column(column)) for column in columns}
+        rows = range(start, start + batch.num_rows)
+        yield from row_entries(rows, columns, paths, container, weight=weight)
+        start += batch.num_rows
+
+
 @contextmanager
 def _opened(location: str) -> Iterator[tuple[Any, Iterable[Any]]]:
     """Schema and batches of a file.
@@ -161,9 +168,21 @@ def _reader(file: IO[bytes], *, is_local: bool) -> tuple[Any, Iterable[Any]]:
     source.seek(0)
     if is_stream:
         stream = pa.ipc.open_stream(source)
-        return stream.schema, stream
+        return stream.schema, _to_the_end(stream, source)
     table = pa.ipc.open_file(source)
     return table.schema, map(table.get_batch, range(table.num_record_batches))
+
+
+def _to_the_end(stream: Any, source: Any) -> Iterator[Any]:
+    """The batches of a stream, whose end pyarrow also sees in a damaged header of zeros.
+
+    Raises:
+        ArrowInvalid: Data follows the last one.
+    """
+    yield from stream
+    while chunk := source.read(files.BLOCK_BYTES):
+        if chunk.strip(b"\0"):
+            raise pa.ArrowInvalid("data follows the end of the stream")
 
 
 def _checked(batches: Iterable[Any], columns: Sequence[str], location: str) -> Iterator[Any]:

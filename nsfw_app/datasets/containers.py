@@ -85,8 +85,9 @@ def is_image_member(name: str, uri: str, left_out: LeftOutFiles) -> bool:
 
 
 class MemberUris:
-    """Names the members of an archive; a repeated name gets a number.
+    """Names the members of an archive; a repeated name gets a number, the first that is free.
 
+    No two members have the same uri, also where one is named like that of another with a number.
     Of each name a hash is kept in memory while the archive is listed.
 
     Args:
@@ -102,9 +103,9 @@ class MemberUris:
     def of(self, name: str) -> str:
         """The uri of the next member with this name."""
         name = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        if (hashed := hash(name)) in self._seen:
+        free = name
+        while hash(free) in self._seen:
             count = self._repeated[name] = self._repeated.get(name, 1) + 1
-            name = f"{name}#{count}"
-        else:
-            self._seen.add(hashed)
-        return f"{self._chain}://{name}{CHAIN}{self._container}"
+            free = f"{name}#{count}"
+        self._seen.add(hash(free))
+        return f"{self._chain}://{free}{CHAIN}{self._container}"

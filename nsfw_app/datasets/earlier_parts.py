@@ -79,8 +79,7 @@ class EarlierParts:
     def check(self, part: Part, keys: Iterable[str]) -> None:
         """Check that most images of a part that were classified can still be found.
 
-        A directory has no entries of files that are gone, but a list or a table does. They have no
-        version. Where a server sends none for any file, the rows have none, either. Rows of
+        A directory has no entries of files that are gone, but a list or a table does. Rows of
         interrupted parts count, too.
 
         Args:
@@ -90,7 +89,7 @@ class EarlierParts:
         Raises:
             ImagesLost: More than half of them cannot: a disk may not be mounted.
         """
-        lost = {text(entry.uri) for entry in part.entries if not entry.version}
+        lost = {text(entry.uri) for entry in part.entries if entry.is_lost}
         if not lost:
             return
         uris = {text(entry.uri) for entry in part.entries}
@@ -99,12 +98,8 @@ class EarlierParts:
         paths = [self._paths[number] for number in sorted(numbers) if number >= len(self._keys)]
         for path in (*map(self._files.path, keys), *paths):
             with suppress(PartDamaged):  # or it was replaced by another worker
-                table = read_table(path, ["uri", "version", "error_kind"])
-                classified |= {
-                    row["uri"]
-                    for row in table.to_pylist()
-                    if row["version"] and row["error_kind"] is None
-                }
+                table = read_table(path, ["uri", "error_kind"])
+                classified |= {row["uri"] for row in table.to_pylist() if row["error_kind"] is None}
         classified &= uris
         if lost := lost & classified:
             first = min(lost)

@@ -36,11 +36,15 @@ class Entry:
         file: Path or URL of the file that holds it, with credentials where the source has them.
         member: Its name in an archive, or its row; empty where it is the file itself.
         size: Bytes; None where that is not known before it is read.
-        version: Changes when the file changes: size and time of modification, or an ETag.
+        version: Changes when the file changes: size and time of modification, or an ETag. Empty
+            where it is not known.
         byte_range: Where a member of an archive is in its file.
         problem: Why it cannot be read, where that is known when it is listed.
         is_found: Whether its file lies in a directory that was named, and was not named itself.
         weight: About its part of the bytes of its file, for progress, where `size` is not known.
+        named: Of a row of a table that has no bytes but the path of a file: that file, without
+            credentials. `file` is it, too; another table may have another one in this row.
+        is_lost: Whether it was not found when it was listed, or its server or archive not reached.
     """
 
     uri: str
@@ -52,6 +56,8 @@ class Entry:
     problem: ImageProblem | None = None
     weight: int = 0
     is_found: bool = False
+    named: str = ""
+    is_lost: bool = False
 
     @property
     def progress_bytes(self) -> int:
@@ -87,7 +93,9 @@ class Part:
         """The part of these entries."""
         digest = hashlib.sha256()
         for entry in entries:
-            digest.update(f"{entry.uri}\0{entry.version}\n".encode(errors="surrogatepass"))
+            named = f"\0{entry.named}" if entry.named else ""
+            line = f"{entry.uri}\0{entry.version}{named}\n"
+            digest.update(line.encode(errors="surrogatepass"))
         return cls(digest.hexdigest()[:24], entries, container)
 
 

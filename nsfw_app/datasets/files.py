@@ -23,8 +23,9 @@ from nsfw_app.imaging.decode import Limits
 
 INSTALL = "Install it with: pip install 'nsfw-review[remote]'."
 # Where file systems keep what changes with the content.
-TAGS = ("ETag", "etag", "blob_id", "md5Hash", "Content-MD5")
-TIMES = ("LastModified", "last_modified", "mtime", "updated", "Last-Modified", "created")
+TAGS = ("ETag", "etag", "blob_id", "sha", "md5Hash", "Content-MD5", "Digest")
+TIMES = """LastModified last_modified mtime updated Last-Modified modify modificationTime modified
+created""".split()
 BLOCK_BYTES = 2**20  # fetched at once while the headers of an archive are listed
 MAX_LINE = 2**20
 MAX_REASON = 200  # characters of a message that a file system gives
@@ -40,8 +41,10 @@ class FileStatus:
         location: The path or URL.
         is_directory: Whether it holds files.
         size: Bytes; None where the server does not say.
-        version: Changes when the file changes; empty where the server does not say.
+        version: Changes when the file changes, or only its size where the server states nothing
+            else; empty where it does not state that either.
         is_found: Whether it lies in a directory that was named, and was not named itself.
+        row: The uri of the row of a table that names it, if that is the image's.
     """
 
     location: str
@@ -49,6 +52,7 @@ class FileStatus:
     size: int | None = None
     version: str = ""
     is_found: bool = False
+    row: str = ""
 
 
 def status(location: str) -> FileStatus:
@@ -257,10 +261,15 @@ def _local_status(location: str, found: os.stat_result) -> FileStatus:
 
 
 def _status(location: str, info: dict[str, Any]) -> FileStatus:
-    size = info.get("size")
+    size = None if info.get("size") is None else int(info["size"])
     tag = next((info[key] for key in TAGS if info.get(key)), None)
     time = next((info[key] for key in TIMES if info.get(key)), None)
-    version = str(tag).strip('"') if tag else f"{size}-{time}" if time else ""
+    if tag:
+        version = str(tag).strip('"')
+    elif time:
+        version = f"{size}-{time}"
+    else:
+        version = "" if size is None else str(size)
     return FileStatus(location, info.get("type") == "directory", size, version)
 
 

@@ -2,18 +2,21 @@
 
 - A column of images is a struct of `bytes` and `path` as in Hugging Face datasets, or binary. A
   column of text holds paths, relative to the file.
+- An image without bytes is the file that its path names, with that file's size and version.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.locations import name_of, resolved
-from nsfw_app.datasets.path_tables import no_column
+from nsfw_app.datasets.path_tables import named_file, no_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
@@ -56,7 +59,7 @@ class ImageCell:
         return cls(None if size > limits.max_bytes else scalar.as_py(), size, path)
 
     def content(self, location: str, member: str, limits: Limits) -> bytes:
-        """The bytes; of an image that the table names by its path, those of the file.
+        """The bytes; of an image whose path could not be read for the list, those of the file.
 
         Raises:
             ImageError: There are none, or they are too large.
@@ -100,9 +103,50 @@ def no_image_column(container: Entry, schema: Any) -> ImageError:
     return no_column(container, columns, wanted=WANTED)
 
 
-def members(row: int, columns: list[str]) -> list[str]:
-    """The names of the images in a row."""
-    return [f"{row}.{column}" if len(columns) > 1 else str(row) for column in columns]
+def row_entries(
+    rows: Iterable[int],
+    columns: Sequence[str],
+    paths: Mapping[str, Mapping[int, str]],
+    container: Entry,
+    *,
+    weight: int,
+) -> Iterator[FileStatus | Entry]:
+    """The images in rows; of those that are files of their own, the files.
+
+    Args:
+        rows: Their numbers in the table.
+        columns: Those of images.
+        paths: By column: of images without bytes the paths, by row from the first of `rows`.
+        container: The table.
+        weight: Of an image that the table holds.
+    """
+    for at, row in enumerate(rows):
+        for column in columns:
+            member = f"{row}.{column}" if len(columns) > 1 else str(row)
+            uri = f"{container.uri}#{member}"
+            if path := paths.get(column, {}).get(at):
+                found = named_file(path, uri, container)
+                yield replace(found, row=uri) if isinstance(found, FileStatus) else found
+            else:
+                yield Entry(uri, container.file, member, version=container.version, weight=weight)
+
+
+def paths_of(cells: Any) -> dict[int, str]:
+    """The paths of images without bytes, by their rows in an array.
+
+    Args:
+        cells: Of a column of images; of a struct without `bytes` no image has any.
+
+    Raises:
+        ArrowException: The array is damaged.
+    """
+    if not pa.types.is_struct(cells.type) or cells.type.get_field_index("path") < 0:
+        return {}
+    paths, rows = pc.struct_field(cells, "path"), range(len(cells))
+    if cells.type.get_field_index("bytes") >= 0:
+        rows = pc.indices_nonzero(pc.struct_field(cells, "bytes").is_null()).to_pylist()
+    found = ((row, paths[row].as_py()) for row in rows)
+    return {row: path for row, path in found if isinstance(path, str) and path.strip()}
 
 
 def _is_binary(kind: Any) -> bool:

@@ -78,7 +78,7 @@ def _looked_up(locations: Sequence[str], container: str) -> Iterator[Entry]:
         problem = ImageProblem(ImageErrorKind.UNREADABLE, str(error))
     for uri, count in wanted.items():
         for _ in range(count):
-            yield Entry(uri, container, problem=problem)
+            yield Entry(uri, container, problem=problem, is_lost=True)
 
 
 def listing(kind: ContainerKind | None) -> Callable[[Entry, LeftOutFiles], Iterator[Entry]]:

@@ -1,10 +1,11 @@
 """Parquet files with images: Hugging Face datasets, and tables of bytes or of paths.
 
-To list a file its footer is read. Rows are decoded a few at a time, never a whole row group.
+- To list a file its footer is read, and of row groups that lack bytes of images the paths.
+- Rows are decoded a few at a time, never a whole row group.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import IO, Any
@@ -13,18 +14,21 @@ import pyarrow.parquet as pq
 
 from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
+from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.image_columns import (
     DAMAGED,
     ImageCell,
     byte_columns,
     bytes_of,
-    members,
     no_image_column,
+    paths_of,
+    row_entries,
     text_columns,
 )
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.locations import name_of
 from nsfw_app.datasets.path_tables import is_left_out, listed, path_column
+from nsfw_app.datasets.versions import versioned
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
@@ -50,18 +54,13 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
                     ImageErrorKind.UNREADABLE,
                     f"{name_of(container.file)} states {count:,} rows, more than it has bytes.",
                 )
+            yield from versioned(_members(table, columns, container))
         elif column := path_column(text_columns(table.schema_arrow)):
             if is_left_out(container, left_out):
                 return
             yield from listed(_paths(table, column, container), container)
-            return
         else:
             raise no_image_column(container, table.schema_arrow)
-    weight = (container.size or 0) // max(1, count * len(columns))
-    for row in range(count):
-        for member in members(row, columns):
-            uri = f"{container.uri}#{member}"
-            yield Entry(uri, container.file, member, version=container.version, weight=weight)
 
 
 class ParquetCursor:
@@ -89,7 +88,7 @@ class ParquetCursor:
         self._damaged: dict[int, tuple[int, str]] = {}
 
     def read(self, member: str) -> bytes:
-        """The bytes of an image; of one that the table names by its path, those of the file.
+        """The bytes of an image.
 
         Raises:
             ImageError: There are none, they are too large, or cannot be decoded.
@@ -173,6 +172,63 @@ def _table(file: IO[bytes], location: str) -> Any:
             ImageErrorKind.UNREADABLE,
             f"{name} cannot be opened as a Parquet file: {files.reason(error)}.",
         ) from error
+
+
+def _members(table: Any, columns: Sequence[str], container: Entry) -> Iterator[FileStatus | Entry]:
+    """The images of a file; of those that it names by a path, the files."""
+    count, start = table.metadata.num_rows, 0
+    weight = (container.size or 0) // max(1, count * len(columns))
+    for group in range(table.metadata.num_row_groups):
+        end = min(count, start + max(0, table.metadata.row_group(group).num_rows))
+        for paths, size in _named_paths(table, columns, group):
+            rows = range(start, min(end, start + size))
+            yield from row_entries(rows, columns, paths, container, weight=weight)
+            start = rows.stop
+        yield from row_entries(range(start, end), columns, {}, container, weight=weight)
+        start = end
+    yield from row_entries(range(start, count), columns, {}, container, weight=weight)
+
+
+def _named_paths(
+    table: Any, columns: Sequence[str], group: int
+) -> Iterator[tuple[Mapping[str, Mapping[int, str]], int]]:
+    """Paths of images without bytes in the next rows of a row group, and the number of these rows.
+
+    It ends where the rows have none, or are damaged: what reads them says so.
+    """
+    try:
+        leaves = _leaves(table, columns, group)
+        if not leaves:
+            return
+        has_bytes = any(leaf.endswith(".bytes") for leaf in leaves)
+        batches = table.iter_batches(
+            batch_size=ROWS if has_bytes else PATHS,
+            row_groups=[group],
+            columns=leaves,
+            use_threads=False,
+        )
+        for batch in batches:
+            found = zip(batch.schema.names, batch.columns, strict=True)
+            yield {name: paths_of(cells) for name, cells in found}, batch.num_rows
+    except DAMAGED:
+        return
+
+
+def _leaves(table: Any, columns: Sequence[str], group: int) -> list[str]:
+    """What is read of a row group to list it: paths, and bytes where only some images have them."""
+    metadata, schema = table.metadata.row_group(group), table.metadata.schema
+    numbers = {schema.column(number).path: number for number in range(metadata.num_columns)}
+    leaves = []
+    for column in columns:
+        path, content = f"{column}.path", f"{column}.bytes"
+        if path not in numbers or content not in numbers:
+            continue
+        statistics = metadata.column(numbers[content]).statistics
+        nulls = statistics.null_count if statistics and statistics.has_null_count else None
+        if nulls == 0:
+            continue
+        leaves += [path] if nulls == metadata.num_rows else [path, content]
+    return leaves
 
 
 def _paths(table: Any, column: str, container: Entry) -> Iterator[Any]:

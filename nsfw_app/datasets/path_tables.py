@@ -40,6 +40,21 @@ def listed(paths: Iterable[Any], container: Entry) -> Iterator[Entry]:
     return versioned(_named(path, row, container) for row, path in enumerate(paths))
 
 
+def named_file(path: str, row: str, container: Entry) -> FileStatus | Entry:
+    """The file that a table names; an entry with a problem where it cannot name this one.
+
+    Args:
+        path: A path or URL.
+        row: The uri of its row.
+        container: The table.
+    """
+    try:
+        return FileStatus(resolved(path.strip(), table=container.file))
+    except ImageError as error:
+        problem = ImageProblem(error.kind, str(error))
+    return Entry(row, container.file, problem=problem)
+
+
 def is_left_out(container: Entry, left_out: LeftOutFiles) -> bool:
     """Whether a table of paths lies in a directory, where it describes other images; counts it."""
     if container.is_found:
@@ -71,14 +86,12 @@ def no_column(
 
 
 def _named(path: Any, row: int, container: Entry) -> FileStatus | Entry:
-    message = f"Row {row} of {name_of(container.file)} has no path of an image."
+    uri = f"{container.uri}#{row}"
     if isinstance(path, str) and path.strip():
-        try:
-            return FileStatus(resolved(path.strip(), table=container.file))
-        except ImageError as error:
-            message = str(error)
+        return named_file(path, uri, container)
+    message = f"Row {row} of {name_of(container.file)} has no path of an image."
     problem = ImageProblem(ImageErrorKind.UNREADABLE, message)
-    return Entry(f"{container.uri}#{row}", container.file, problem=problem)
+    return Entry(uri, container.file, problem=problem)
 
 
 def _csv(lines: Iterator[str], container: Entry) -> Iterator[str | None]:

@@ -22,6 +22,10 @@ from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ImageProblem
 
+# Of zeros after the last member. Archives are filled up to a record: usually 10,240 bytes, for
+# tapes 1 MB and more. A file of which the rest was never written ends with more of them.
+MAX_PADDING_BYTES = 4 * 2**20
+CHUNK_BYTES = 2**16
 MAX_HEADER_BYTES = 2**20  # of attributes and long names; tarfile would read any size
 DAMAGED = (tarfile.TarError, *streams.DAMAGED)  # what tarfile raises
 
@@ -95,9 +99,7 @@ def _members(file: IO[bytes], name: str) -> Iterator[tarfile.TarInfo]:
             raise tarfile.ReadError("a header has a negative size")
         position = member.offset_data
         yield member
-    # tarfile takes a damaged header for the end. An archive ends with zeros, or with the file.
-    if not headers.is_at_end:
-        raise tarfile.ReadError("a header is damaged")
+    headers.check_end()
 
 
 class _ForgetfulTar(tarfile.TarFile):
@@ -130,10 +132,25 @@ class _Headers:
         self._last = files.read_up_to(self._file, size)
         return self._last
 
-    @property
-    def is_at_end(self) -> bool:
-        """Whether the last bytes were zeros, or none were left."""
-        return not any(self._last)
+    def check_end(self) -> None:
+        """Check that the archive ends with zeros or with the file where the last header would be.
+
+        tarfile takes a damaged header for the end, and so it does one of zeros.
+
+        Raises:
+            ReadError: It does not.
+        """
+        if any(self._last):
+            raise tarfile.ReadError("a header is damaged")
+        count = 0
+        while chunk := self._file.read(CHUNK_BYTES):
+            count += len(chunk)
+            if any(chunk):
+                raise tarfile.ReadError("zeros where a header should be, and data after them")
+            if count > MAX_PADDING_BYTES:
+                raise tarfile.ReadError(
+                    f"more than {MAX_PADDING_BYTES:,} zeros where a header should be"
+                )
 
 
 def _entry(

@@ -30,15 +30,25 @@ def _needs_request(found: FileStatus | Entry) -> bool:
 
 
 def _entry(found: FileStatus | Entry) -> Entry:
-    """A file as it is now; one that cannot be read has neither size nor version."""
+    """A file as it is now; one that cannot be read is lost."""
     if isinstance(found, Entry):
         return found
-    location, is_found = found.location, found.is_found
+    location, shown = found.location, redacted(found.location)
     if containers.is_member(location):  # has those of its container, see `named_members`
-        return Entry(redacted(location), location)
+        return Entry(shown, location)
+    status, is_lost = found, False
     if not found.version:
         try:
-            found = files.status(location)
+            status = files.status(location)
         except (ImageError, SourceError):  # such as that of an unknown scheme in a table
-            return Entry(redacted(location), location)
-    return Entry(redacted(location), location, "", found.size, found.version, is_found=is_found)
+            is_lost = True
+    return Entry(
+        found.row or shown,
+        location,
+        "",
+        status.size,
+        status.version,
+        is_found=found.is_found,
+        named=shown if found.row else "",
+        is_lost=is_lost,
+    )

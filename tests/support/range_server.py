@@ -19,6 +19,7 @@ class RangeServer(ThreadingHTTPServer):
         sent_bytes: Bytes of bodies, by path.
         requests: Method and path of each request.
         has_ranges: Whether it answers range requests as such.
+        has_tags: Whether it sends ETags.
         password: `user:password` that requests need; none if empty.
     """
 
@@ -30,6 +31,7 @@ class RangeServer(ThreadingHTTPServer):
         self.sent_bytes: dict[str, int] = {}
         self.requests: list[str] = []
         self.has_ranges = True
+        self.has_tags = True
         self.password = ""
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._send(404, b"", {}, with_body=with_body)
             return
-        headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'}
+        headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'} if server.has_tags else {}
         status = 200
         match = self.WORD.match(self.headers.get("Range", ""))
         if server.has_ranges and match:

@@ -132,6 +132,22 @@ def test_a_truncated_file_keeps_its_first_rows(tmp_path: Path, reader: Reader) -
     assert found[2 * BATCH :] == ["unreadable"]
 
 
+@pytest.mark.parametrize("url", [False, True])
+def test_a_header_of_zeros_is_not_the_end(tmp_path: Path, reader: Reader, url: bool) -> None:
+    """What follows it is not left out silently, and neither is a stream that was appended."""
+    data = arrow(list(IMAGES))
+    second = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"\xff" * 4][2]
+    hole = data[:second] + bytes(8) + data[second + 8 :]
+    for name, damaged, rows in (("hole", hole, BATCH), ("appended", data + data, len(IMAGES))):
+        place = f"memory://arrow-files/{name}.arrow" if url else str(tmp_path / f"{name}.arrow")
+        with fsspec.open(place, "wb") as file:
+            file.write(damaged)
+        found = entries(place)
+        assert [outcome(reader, entry) for entry in found] == [*IMAGES[:rows], "unreadable"]
+        with pytest.raises(ImageError, match="is damaged: data follows the end of the stream"):
+            reader.read(found[-1])
+
+
 @pytest.mark.parametrize("kind", ["stream", "file"])
 def test_damaged_bytes_never_end_the_process(tmp_path: Path, kind: str) -> None:
     """Offsets that point outside of the file are noticed before they are followed."""

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import os
 import struct
 import tarfile
@@ -155,6 +156,61 @@ def test_a_damaged_header_is_not_the_end_of_a_tar(tmp_path: Path, reader: Reader
     path.write_bytes(data)
     found = [outcome(reader, entry) for entry in entries(path)]
     assert found == [MEMBERS[0][1], MEMBERS[1][1], "unreadable"]
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tar.xz"])
+@pytest.mark.parametrize("size", [512, 1_024, 512 + 2_048])
+def test_a_header_of_zeros_is_not_the_end_of_a_tar(
+    tmp_path: Path, reader: Reader, suffix: str, size: int
+) -> None:
+    """A hole in a copy: of a header, of more, of the whole member."""
+    data, start = bytearray(tarred(MEMBERS)), 2 * (512 + 2_048)
+    data[start : start + size] = bytes(size)
+    path = tmp_path / f"x{suffix}"
+    compress = {".tar": bytes, ".tar.gz": gzip.compress, ".tar.xz": lzma.compress}[suffix]
+    path.write_bytes(compress(data))
+    found = entries(path)
+    assert [outcome(reader, entry) for entry in found] == [
+        MEMBERS[0][1],
+        MEMBERS[1][1],
+        "unreadable",
+    ]
+    with pytest.raises(ImageError, match="after 2 members: zeros where a header should be"):
+        reader.read(found[-1])
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_the_rest_of_a_tar_that_was_never_written(
+    tmp_path: Path, reader: Reader, first: int
+) -> None:
+    """Space was reserved for a download that did not end: zeros are not taken for the end."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(tarred(MEMBERS)[: first * (512 + 2_048)])
+    os.truncate(path, 20_000_000)
+    found = [outcome(reader, entry) for entry in entries(path)]
+    assert found == [*(content for _, content in MEMBERS[:first]), "unreadable"]
+
+
+def test_an_appended_tar_is_not_left_out_silently(tmp_path: Path, reader: Reader) -> None:
+    """An entry says that more data follows."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(tarred(MEMBERS[:2]) + tarred(MEMBERS[2:]))
+    found = entries(path)
+    with pytest.raises(ImageError, match=r"damaged after 2 members: .* and data after them"):
+        reader.read(found[-1])
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tgz"])
+@pytest.mark.parametrize("padding", [0, 512, 1_024, 10_240, 2**20])
+def test_a_tar_may_end_with_zeros(
+    tmp_path: Path, reader: Reader, suffix: str, padding: int
+) -> None:
+    """None, a block, and a record of any usual size."""
+    data = tarred(MEMBERS)[: len(MEMBERS) * (512 + 2_048)] + bytes(padding)
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(data if suffix == ".tar" else gzip.compress(data))
+    assert [outcome(reader, entry) for entry in entries(path)] == [data for _, data in MEMBERS]
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 10_000, b"\0" * 511, b"\x1f\x8b\x08"])

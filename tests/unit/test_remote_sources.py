@@ -18,17 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from fsspec.spec import AbstractFileSystem
 from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
-from nsfw_app.dataset_errors import SourceError
+from nsfw_app.dataset_errors import ImagesLost, SourceError
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import redacted
 from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.scan import Redo
 from nsfw_app.datasets.units import find_units
 from nsfw_app.errors import ImageError
 from tests.support.dataset_hub import dataset_hub
+from tests.support.fakes import image_bytes
 from tests.support.range_server import RangeServer, range_server
+from tests.support.scans import CountingClassifier, rows, scan_all
 from tests.unit.test_sources import LIMITS, entries, outcome, tarred, zipped
 
 IMAGES = {f"in/{number}.jpg": random.Random(number).randbytes(2_000) for number in range(20)}
@@ -206,6 +210,7 @@ def test_datasets_of_the_hugging_face_hub_are_read(tmp_path: Path) -> None:
     program = """
 import sys
 from nsfw_app.datasets.reading import Reader
+from nsfw_app.datasets.scan import Redo
 from nsfw_app.datasets.units import find_units, parts_of
 from tests.unit.test_sources import LIMITS, LeftOutFiles
 with Reader(LIMITS) as reader:
@@ -253,6 +258,26 @@ def test_only_bytes_of_the_member_are_fetched(web: RangeServer, tmp_path: Path) 
             assert web.sent_bytes[f"/{name}"] - listed < 6_000
 
 
+@pytest.mark.parametrize("bytes_missing", [False, True])
+def test_of_a_table_the_paths_are_fetched(
+    web: RangeServer, reader: Reader, bytes_missing: bool
+) -> None:
+    """For the list, and only of row groups that lack bytes; not the bytes of the others."""
+    content = random.Random(1).randbytes(LIMITS.max_bytes)
+    cells = [{"bytes": content, "path": "a.jpg"}] * 90
+    cells += [{"bytes": None if bytes_missing else content, "path": "a.jpg"}] * 10
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    sink = io.BytesIO()
+    table = pa.table({"image": pa.array(cells, kind)})
+    pq.write_table(table, sink, row_group_size=10, use_dictionary=False, compression="none")
+    web.files |= {"/in/x.parquet": sink.getvalue(), "/in/a.jpg": b"file"}
+    found = entries(f"{web.url}/in/x.parquet")
+    assert len(found) == 100
+    assert web.sent_bytes["/in/x.parquet"] < 2_500_000 < len(sink.getvalue()) / 3
+    assert reader.read(found[99]) == (b"file" if bytes_missing else content)
+    assert bool(found[99].size) is bytes_missing
+
+
 def test_a_file_over_the_limit_is_not_fetched(web: RangeServer, reader: Reader) -> None:
     """Its size is known before."""
     web.files["/x.jpg"] = bytes(50_000_000)
@@ -281,6 +306,50 @@ def test_a_changed_file_has_another_version(store: Store) -> None:
     (before,) = entries(url)
     store("x.jpg", b"two")
     (after,) = entries(url)
+    assert before.version != after.version
+
+
+def test_a_server_that_states_the_size_only(web: RangeServer, tmp_path: Path) -> None:
+    """A changed size is a change, and most images lost are a server that is not reached."""
+    web.has_tags = False
+    urls = [f"{web.url}/{number}.png" for number in range(5)]
+    web.files |= {f"/{number}.png": image_bytes(number) for number in range(5)}
+    (tmp_path / "list.txt").write_text("\n".join(urls))
+    named, output = [Path(f"@{tmp_path}/list.txt")], tmp_path / "out"
+    scan_all(named, output)
+    before = rows(output)
+    assert all(row["version"] == str(row["size_bytes"]) for row in before.values())
+    assert not any(part.is_new for part in scan_all(named, output)[1])
+    web.files["/3.png"] = image_bytes(200) + bytes(50)
+    classifier = CountingClassifier()
+    scan_all(named, output, classifier=classifier)
+    assert classifier.reds == [200]
+    after, web.files = rows(output), {}
+    with pytest.raises(ImagesLost, match="5 of 5 images"):
+        scan_all(named, output)
+    assert rows(output) == after
+    scan_all(named, output, Redo.LOST)
+    assert {row["error_kind"] for row in rows(output).values()} == {"missing"}
+
+
+@pytest.mark.parametrize(
+    "key", ["modify", "modificationTime", "mtime", "sha", "Content-MD5", "Digest"]
+)
+def test_file_systems_name_what_changes(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of fsspec for FTP, WebHDFS, SMB, GitHub and the web; FTP states sizes as text."""
+
+    class Named(AbstractFileSystem):
+        protocol = "named"
+        value = "20261130010203"
+
+        def info(self, path: str, **_: object) -> dict[str, object]:
+            return {"name": path, "type": "file", "size": "70", key: self.value}
+
+    fsspec.register_implementation("named", Named, clobber=True)
+    (before,) = entries("named://in/x.jpg")
+    monkeypatch.setattr(Named, "value", "20261130010204")
+    (after,) = entries("named://in/x.jpg")
+    assert before.size == after.size == 70
     assert before.version != after.version
 
 

@@ -1,6 +1,7 @@
 """Tables of images: Parquet files with bytes or paths, CSV and JSONL with paths."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from nsfw_app.datasets import parquet_files
 from nsfw_app.datasets.left_out import LeftOutFiles
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.errors import ImageError
+from tests.support.fakes import image_bytes
+from tests.support.scans import CountingClassifier, change, rows, scan
 from tests.unit.test_sources import LIMITS, entries, outcome, parts, tarred, zipped
 
 IMAGES = [bytes([number]) * (100 + number) for number in range(100)]
@@ -345,3 +348,145 @@ def test_an_open_quote_does_not_swallow_other_rows(tmp_path: Path) -> None:
     assert error.uri == str(table)
     assert error.problem is not None
     assert "t.csv is damaged" in error.problem.message
+
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+TABLES = ["x.parquet", "x.arrow"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_named_file_has_a_version_of_its_own(tmp_path: Path, reader: Reader, name: str) -> None:
+    """Of rows without bytes; the row stays the image, and the others have that of the table."""
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"one")
+    image = hugging_face([None, b"own", None], ["a.jpg", "a.jpg", "later.jpg"])
+    path = table_file(tmp_path / name, {"image": image})
+    before = entries(path)
+    assert [entry.uri for entry in before] == [f"{path}#{row}" for row in range(3)]
+    assert [entry.version.partition("-")[0] for entry in before] == ["3", before[1].version[:3], ""]
+    change(photo, b"two")
+    (tmp_path / "later.jpg").write_bytes(b"late")
+    after = entries(path)
+    assert [a.version == b.version for a, b in zip(after, before, strict=True)] == [
+        False,
+        True,
+        False,
+    ]
+    assert [outcome(reader, entry) for entry in after] == [b"two", b"own", b"late"]
+    photo.unlink()
+    assert [outcome(reader, entry) for entry in entries(path)] == ["missing", b"own", b"late"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_row_that_names_another_file_is_another_part(tmp_path: Path, name: str) -> None:
+    """Also where both files have the same size and time, as files from an archive may have."""
+    path, keys = tmp_path / name, []
+    for photo in ("a.bmp", "b.bmp"):
+        (tmp_path / photo).write_bytes(photo.encode())
+        os.utime(tmp_path / photo, ns=(0, 0))
+        table_file(path, {"image": hugging_face([None], [photo])})
+        keys += [part.key for part in parts(path)]
+    assert len(set(keys)) == 2
+
+
+def test_row_groups_with_and_without_named_files(tmp_path: Path) -> None:
+    """With bytes only, with paths only, with both; a damaged one is errors of its rows."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    held: list[bytes | None] = [bytes([number]) * 5_000 for number in range(30)]
+    image = hugging_face([*held, *[None] * 30, *held[:29], None], ["a.jpg"] * 90)
+    columns = {"image": image, "id": pa.array(range(90))}
+    path = written(
+        tmp_path / "x.parquet",
+        columns,
+        row_group_size=30,
+        compression="none",
+        use_dictionary=False,
+    )
+    wanted = [*held, *[b"file"] * 30, *held[:29], b"file"]
+    found = entries(path)
+    assert [entry.named for entry in found].count(str(tmp_path / "a.jpg")) == 31
+    with Reader(LIMITS) as reader:
+        assert [reader.read(entry) for entry in found] == wanted
+    start = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    with Reader(LIMITS) as reader:
+        found = entries(path)
+        assert [outcome(reader, entry) for entry in found] == wanted[:60] + ["corrupt"] * 30
+
+
+@pytest.mark.parametrize("options", [{"write_statistics": False}, {"version": "1.0"}])
+def test_named_files_of_any_parquet_file_are_found(
+    tmp_path: Path, reader: Reader, options: dict[str, object]
+) -> None:
+    """Also without statistics, which say whether bytes are missing; damaged rows are errors."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    columns = {
+        "a": hugging_face([None, b"1", None], ["a.jpg", None, None]),
+        "b": hugging_face([b"2", None, None], ["a.jpg", "a.jpg", "no-such-scheme://a.jpg"]),
+        "c": pa.array([None, {"bytes": None, "path": "a.jpg"}, {"bytes": b"3"}], IMAGE),
+    }
+    path = written(tmp_path / "x.parquet", columns, **options)
+    found = entries(path)
+    assert [bool(entry.named) for entry in found] == [
+        *(True, False, False),
+        *(False, True, True),
+        *(False, True, False),
+    ]
+    assert [outcome(reader, entry) for entry in found] == [
+        *(b"file", b"2", "empty"),
+        *(b"1", b"file", b"file"),
+        *("empty", "unreadable", b"3"),
+    ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_member_of_an_archive_that_a_row_names_is_read(
+    tmp_path: Path, reader: Reader, name: str
+) -> None:
+    """By its URL chain, as `datasets` writes images of archives; it is that member."""
+    archive = zipped(tmp_path / "b.zip", {"b.jpg": b"member"})
+    chain = ["zip://b.jpg::b.zip", "zip://no.jpg::b.zip"]
+    path = table_file(tmp_path / name, {"image": hugging_face([None] * 2, chain)})
+    found = entries(path)
+    assert found[0].uri == f"zip://b.jpg::{archive}"
+    assert [outcome(reader, entry) for entry in found] == [b"member", "unreadable"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_list_names_a_row_that_names_a_file(tmp_path: Path, reader: Reader, name: str) -> None:
+    """By its number, as `filter` writes it; it has the version of the file."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    path = table_file(tmp_path / name, {"image": hugging_face([b"0", None], [None, "a.jpg"])})
+    (tmp_path / "kept.txt").write_text(f"{path}#1\n{path}#0\n")
+    found = entries(f"@{tmp_path}/kept.txt")
+    assert [entry.uri for entry in found] == [f"{path}#0", f"{path}#1"]
+    assert [reader.read(entry) for entry in found] == [b"0", b"file"]
+    assert found[1].version.startswith("4-")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_scan_sees_changes_of_files_that_a_table_names(tmp_path: Path, name: str) -> None:
+    """Replaced, deleted, back again: the row is that of the file as it is."""
+    photo, output = tmp_path / "photos" / "a.png", tmp_path / "out"
+    photo.parent.mkdir()
+    photo.write_bytes(image_bytes(10))
+    held: list[bytes | None] = [image_bytes(red) for red in range(20, 23)]
+    image = hugging_face([None, *held], ["photos/a.png", None, None, None])
+    table = table_file(tmp_path / name, {"image": image})
+    named = f"{table.name}#0"
+    scan(table, output)
+    change(photo, image_bytes(200))
+    scan(table, output)
+    assert rows(output)[named]["nsfw_score"] == pytest.approx(200 / 255)
+    assert rows(output)[named]["size_bytes"] == photo.stat().st_size
+    photo.unlink()
+    scan(table, output)
+    assert rows(output)[named]["error_kind"] == "missing"
+    photo.write_bytes(image_bytes(30))
+    classifier = CountingClassifier()
+    scan(table, output, classifier=classifier)
+    assert rows(output)[named]["nsfw_score"] == pytest.approx(30 / 255)
+    assert classifier.reds == [30]
+    assert len(rows(output)) == 4

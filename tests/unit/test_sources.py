@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,33 @@ def test_repeated_members_have_uris_of_their_own(tmp_path: Path, reader: Reader)
         "tar://a.jpg#3",
     ]
     assert [reader.read(entry) for entry in found] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["a", "a", "a#2"], ["a", "a#2", "a#2#2"]),
+        (["a#2", "a", "a"], ["a#2", "a", "a#3"]),
+        (["a", "a#2", "a", "a#3", "a"], ["a", "a#2", "a#3", "a#3#2", "a#4"]),
+        (["a", "a", "a#2", "a#2", "a"], ["a", "a#2", "a#2#2", "a#2#3", "a#3"]),
+    ],
+)
+def test_no_two_members_have_the_same_uri(
+    tmp_path: Path, reader: Reader, kind: str, names: list[str], shown: list[str]
+) -> None:
+    """Also where a name is that of another member with a number; each has its own bytes."""
+    path, data = tmp_path / f"x.{kind}", [name.encode() for name in "123456"[: len(names)]]
+    if kind == "tar":
+        path.write_bytes(tarred(list(zip(names, data, strict=True))))
+    else:
+        with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about repeated names
+            for name, content in zip(names, data, strict=True):
+                archive.writestr(name, content)
+    found = entries(path)
+    assert [entry.uri for entry in found] == [f"{kind}://{name}::{path}" for name in shown]
+    assert [reader.read(entry) for entry in found] == data
 
 
 def test_webdataset_shards_are_read(tmp_path: Path, reader: Reader) -> None:
