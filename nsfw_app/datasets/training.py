@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from nsfw_app import __version__
 from nsfw_app.dataset_errors import TrainingError
@@ -141,7 +140,7 @@ class Trainer:
             train.groups,
             train.weights,
             seed=self.config.seed,
-            threshold=float(logit(self._threshold(original))),
+            threshold=self._threshold(original),
         )
         candidate, tuning = self._tuned(
             original, head, train_features.values, current_log_odds, train
@@ -223,7 +222,7 @@ class Trainer:
             train.unsafe[fitted],
             train.weights[fitted],
             penalty=head.penalty,
-            threshold=float(logit(self._threshold(original))),
+            threshold=self._threshold(original),
         )
         log_odds_now = current_log_odds + features @ update.weights + update.bias
         level = best_level(log_odds_now[fitted], train.unsafe[fitted], train.weights[fitted])

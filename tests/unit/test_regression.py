@@ -162,8 +162,8 @@ def test_errors_of_one_label_do_not_move_the_level() -> None:
         assert after[others].mean() > before[others].mean() - 0.06
 
 
-@pytest.mark.parametrize("threshold", [-3.0, 3.0])
-def test_a_model_with_another_threshold_learns_the_same(threshold: float) -> None:
+@pytest.mark.parametrize("shift", [-3.0, 3.0])
+def test_a_model_with_another_threshold_learns_the_same(shift: float) -> None:
     """Scores are moved, and the threshold of the policy with them: so is what is right."""
     rng = np.random.default_rng(2)
     unsafe = rng.random(600) < 0.3
@@ -171,10 +171,10 @@ def test_a_model_with_another_threshold_learns_the_same(threshold: float) -> Non
     odds = 2 * np.where(unsafe, 1, -1) + 2 * rng.normal(size=600)
     labeled = unsafe, np.ones(600)
     first = fit_update(x, odds, *labeled, penalty=0.1)
-    moved = fit_update(x, odds + threshold, *labeled, penalty=0.1, threshold=threshold)
+    moved = fit_update(x, odds + shift, *labeled, penalty=0.1, threshold=float(expit(shift)))
     assert moved.weights == pytest.approx(first.weights, abs=1e-4)
     assert moved.bias == pytest.approx(first.bias, abs=1e-4)
-    unmoved = fit_update(x, odds + threshold, *labeled, penalty=0.1)
+    unmoved = fit_update(x, odds + shift, *labeled, penalty=0.1)
     assert abs(unmoved.bias - first.bias) > 0.001
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
@@ -57,7 +57,7 @@ def fit_head(
     weights: Floats,
     *,
     seed: int,
-    threshold: float = 0.0,
+    threshold: float = 0.5,
 ) -> FittedHead:
     """Fit a head, its penalty chosen by cross-validation.
 
@@ -68,7 +68,7 @@ def fit_head(
         groups: Shape (n,), the same number for near duplicates.
         weights: Shape (n,), sampling weights.
         seed: Of the folds.
-        threshold: Log-odds from which on the current model labels an image nsfw.
+        threshold: Score from which on the current model labels an image nsfw.
     """
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     level, shares = best_level(odds, unsafe, weights), class_weights(unsafe, weights)
@@ -99,7 +99,7 @@ def fit_update(
     weights: Floats,
     *,
     penalty: float,
-    threshold: float = 0.0,
+    threshold: float = 0.5,
     start: HeadUpdate | None = None,
 ) -> HeadUpdate:
     """Fit the function to add, with one penalty.
@@ -110,7 +110,7 @@ def fit_update(
         unsafe: Shape (n,), whether the label is nsfw; both must occur.
         weights: Shape (n,), sampling weights.
         penalty: Of the squared weights.
-        threshold: Log-odds from which on the current model labels an image nsfw.
+        threshold: Score from which on the current model labels an image nsfw.
         start: Where to start from, which saves time; the result does not depend on it.
     """
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
@@ -134,7 +134,7 @@ def fit_update(
         options = {"maxiter": MAX_ITERATIONS}
         found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
     slope = found.x[:-1] / spread
-    right = (odds >= threshold) == unsafe
+    right = (odds >= logit(threshold)) == unsafe
     if len(np.unique(unsafe[right])) < 2:  # a model that gives all images the same label
         return HeadUpdate(slope, float(found.x[-1] - slope @ mean))
     before, after = (
