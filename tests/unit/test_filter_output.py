@@ -28,7 +28,7 @@ from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import LIMITS, image_bytes
 from tests.support.range_server import range_server
-from tests.support.scans import POLICY, CountingClassifier, change, record, scan
+from tests.support.scans import POLICY, CountingClassifier, change, record, scan, scan_all
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
@@ -267,6 +267,54 @@ def test_rows_of_one_uri(tmp_path: Path, kind: FilterFormat, other: int, written
     lines = (tmp_path / "kept" / "metadata.jsonl").read_text().splitlines()
     names = [json.loads(line)["file_name"] for line in lines]
     assert sorted(names) == [f"{p.parent.name}/{p.name}" for p in files_in(tmp_path / "kept")]
+
+
+def written(path: Path, kind: FilterFormat) -> list[str]:
+    """The uri of each image of an output."""
+    if kind is FilterFormat.LIST:
+        return path.read_text().splitlines()
+    if kind is FilterFormat.PARQUET:
+        uris: list[str] = pq.read_table(path)["uri"].to_pylist()
+        return uris
+    if kind is FilterFormat.JSONL:
+        lines = path.read_text().splitlines()
+    elif kind is FilterFormat.WEBDATASET:
+        lines = [data.decode() for name, data in read_tar(path).items() if name.endswith("json")]
+    else:
+        lines = (path / "metadata.jsonl").read_text().splitlines()
+    return [json.loads(line)["uri"] for line in lines]
+
+
+@pytest.mark.parametrize("is_unique", [False, True])
+@pytest.mark.parametrize("kind", [*FilterFormat, None])
+def test_images_of_overlapping_sources_are_written_once(
+    tmp_path: Path, kind: FilterFormat | None, is_unique: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each format, and where they are counted only; one that is there twice is written twice."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)  # one part
+    monkeypatch.setattr(units, "MAX_FILES", 100)
+    source = tmp_path / "a"
+    (source / "sub").mkdir(parents=True)
+    for red in range(3):
+        (source / "sub" / f"{red}.png").write_bytes(image_bytes(red))
+    (source / "0.png").write_bytes(image_bytes(0))
+    sources = [source, source / "sub", Path(f"{source}/sub/*.png")]
+    scan_all(sources, tmp_path / "scanned")
+    parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+    with RowFilter(Criteria(policy=POLICY, is_unique=is_unique)) as rows:
+        if kind is not None and kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=kind and output, kind=kind or FilterFormat.LIST)
+    images = 3 if is_unique else 4
+    if kind is not None:
+        uris = written(output, kind)
+        assert len(uris) == len(set(uris)) == images
+    assert rows.counts.kept == sum(rows.counts.kept_scores) == images
+    assert rows.counts.rows == 7
+    dropped = rows.counts.dropped
+    assert dropped[Drop.REPEATED] + dropped[Drop.DUPLICATE] == 7 - images
+    assert dropped[Drop.REPEATED] == 3 or is_unique
 
 
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.SYMLINK])
