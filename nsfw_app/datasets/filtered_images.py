@@ -17,6 +17,7 @@ from nsfw_app.datasets.filter_output import image_output, row_output
 from nsfw_app.datasets.filtering import SETTLED_LABEL, Drop, RowFilter, filtered_schema
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.datasets.locations import is_url
+from nsfw_app.datasets.named_members import is_ambiguous
 from nsfw_app.datasets.output_search import OutputSearch
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
@@ -41,8 +42,8 @@ def write_rows(
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
-    A name with a line break cannot be in a list, nor can a URL of which credentials are not stored;
-    these are counted as dropped.
+    A list cannot have a name with a line break, an image in an archive whose path has `::`, or a
+    URL of which credentials are not stored; these are counted as dropped.
 
     Args:
         parts: Of the scan.
@@ -68,7 +69,7 @@ def write_rows(
 
 def _written(table: pa.Table, rows: RowFilter, *, is_list: bool = False) -> pa.Table:
     """The kept rows that an output can have, each of another image, or of other bytes."""
-    names = ["uri", "uri_redacted", "sha256", "nsfw_score", SETTLED_LABEL]
+    names = ["uri", "name", "uri_redacted", "sha256", "nsfw_score", SETTLED_LABEL]
     kept = table.select(names).to_pylist()
     drops = [_not_listed(row) if is_list else None for row in kept]
     claims = iter(rows.claim([row for row, drop in zip(kept, drops, strict=True) if drop is None]))
@@ -83,6 +84,8 @@ def _not_listed(row: Row) -> Drop | None:
     """Why a list cannot name an image; None where it can."""
     if LINE_BREAK.search(row["uri"]):
         return Drop.LINE_BREAK
+    if is_ambiguous(row["uri"], row["name"]):
+        return Drop.AMBIGUOUS
     return Drop.CREDENTIALS if row["uri_redacted"] else None
 
 

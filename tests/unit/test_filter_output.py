@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +29,7 @@ from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import LIMITS, image_bytes
 from tests.support.range_server import range_server
-from tests.support.scans import POLICY, CountingClassifier, change, record, scan, scan_all
+from tests.support.scans import POLICY, CountingClassifier, change, read, record, scan, scan_all
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
@@ -457,6 +458,29 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
     assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
     assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
+
+
+def test_a_list_leaves_out_images_of_an_archive_with_the_mark_of_chains(tmp_path: Path) -> None:
+    """They would be members of another archive; those whose own name has it are listed."""
+    source = tmp_path / "source"
+    folder = source / "::"  # what follows it is an absolute path
+    folder.mkdir(parents=True)
+    names = ("x.png", "a::b.png", "c::/d.png", "zip://e::f.png")
+    for number, path in enumerate((source / "a.zip", source / "a#b::c.zip", folder / "d.zip")):
+        with zipfile.ZipFile(path, "w") as archive:
+            for place, name in enumerate((*names, "x.png")):  # a name that is there twice
+                with warnings.catch_warnings(action="ignore"):
+                    archive.writestr(name, image_bytes(10 * number + place))
+    (source / "g::h.png").write_bytes(image_bytes(30))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
+    assert (rows.counts.kept, rows.counts.dropped) == (6, {Drop.AMBIGUOUS: 10})
+    scan(Path(f"@{tmp_path}/kept.txt"), tmp_path / "again")
+    again = [row for path in (tmp_path / "again/images").iterdir() for row in read(path)]
+    assert [row["error_kind"] for row in again] == [None] * 6
+    lines = (tmp_path / "kept.txt").read_text().splitlines()
+    assert sorted(row["uri"] for row in again) == sorted(lines)
 
 
 def test_a_list_leaves_out_urls_without_their_credentials(tmp_path: Path) -> None:
