@@ -22,7 +22,7 @@ from nsfw_app.store.audit import AuditAction
 EXIT_UNREAD = 3
 SHARD_IMAGES = 10_000
 # Images to keep that the output lacks.
-UNREAD = ("changed", "unreadable", "line_break", "credentials")
+UNREAD = ("changed", "unreadable", "line_break", "ambiguous", "credentials")
 
 
 def filter_images(

@@ -47,7 +47,7 @@ def import_labels(
         )
     configured = settings.load()
     store = open_store(configured)
-    found = list(read_labels(path))
+    found = read_labels(path)
     names_by = NameMatch.LAST_PART if match_names else NameMatch.WHOLE_PATH
     matched = match(found, store.label_imports, names_by=names_by)
     policies = open_policies(configured, store)

@@ -51,12 +51,8 @@ class ImageWriter(Protocol):
 
     needs_bytes: bool
 
-    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes, /) -> bool:
-        """Write an image; `data` is empty where `needs_bytes` is false.
-
-        Returns:
-            False where it is there already, because its source lists it more than once.
-        """
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes, /) -> None:
+        """Write an image; `data` is empty where `needs_bytes` is false."""
 
 
 @contextmanager
@@ -156,7 +152,7 @@ class _Shards:
         self._count = 0
         self._tar = self._opened(0)
 
-    def add(self, row: Mapping[str, Any], _: Entry, data: bytes) -> bool:
+    def add(self, row: Mapping[str, Any], _: Entry, data: bytes) -> None:
         shard = self._count // self._shard_images if self._shard_images else 0
         if shard and not self._count % (self._shard_images or 1):
             self._tar.close()
@@ -167,7 +163,6 @@ class _Shards:
             member = tarfile.TarInfo(f"{key}.{suffix}")
             member.size = len(content)
             self._tar.addfile(member, io.BytesIO(content))
-        return True
 
     def close(self) -> None:
         self._tar.close()
@@ -180,9 +175,8 @@ class _Shards:
 class _Directory:
     """A directory of files, each named after its URI.
 
-    A scan may have several rows of one URI: overlapping sources, members of one name in an archive,
-    a name that is not UTF-8 and another that is its escaped form. Of the same bytes one is written;
-    of others the name has their hash.
+    A scan may have several images of one URI, such as a name that is not UTF-8 and another that is
+    its escaped form: the name of the second has the hash of its bytes.
     """
 
     def __init__(self, directory: Path, kind: FilterFormat) -> None:
@@ -190,24 +184,19 @@ class _Directory:
         self._directory, self._kind = directory, kind
         self._metadata = (directory / METADATA).open("x", encoding="utf-8")
 
-    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes) -> bool:
+    def add(self, row: Mapping[str, Any], entry: Entry, data: bytes) -> None:
         name = file_name(entry)
         path = self._directory / name
         path.parent.mkdir(exist_ok=True)
         if os.path.lexists(path):
-            if _sha256(path) == row["sha256"]:
-                return False
             name = file_name(entry, sha256=row["sha256"])
             path = self._directory / name
-            if os.path.lexists(path):
-                return False
         if self._kind is FilterFormat.COPY:
             with path.open("xb") as file:
                 file.write(data)
         else:
             self._link(entry, path)
         self._metadata.write(f"{json_row({'file_name': name, **row})}\n")
-        return True
 
     def close(self) -> None:
         self._metadata.close()
@@ -244,11 +233,6 @@ def file_name(entry: Entry, *, sha256: str = "") -> str:
     own = re.sub(r"[^A-Za-z0-9._-]+", "_", own)[-MAX_NAME:]
     tail = f"-{sha256[:20]}" if sha256 else ""
     return f"{digest[:2]}/{digest[:20]}{tail}-{own}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def row_name(entry: Entry) -> str:

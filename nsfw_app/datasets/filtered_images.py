@@ -17,6 +17,7 @@ from nsfw_app.datasets.filter_output import image_output, row_output
 from nsfw_app.datasets.filtering import SETTLED_LABEL, Drop, RowFilter, filtered_schema
 from nsfw_app.datasets.image_table import schema
 from nsfw_app.datasets.locations import is_url
+from nsfw_app.datasets.named_members import is_ambiguous
 from nsfw_app.datasets.output_search import OutputSearch
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
@@ -41,8 +42,8 @@ def write_rows(
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
-    A name with a line break cannot be in a list, nor can a URL of which credentials are not stored;
-    these are counted as dropped.
+    A list cannot have a name with a line break, an image in an archive whose path has `::`, or a
+    URL of which credentials are not stored; these are counted as dropped.
 
     Args:
         parts: Of the scan.
@@ -67,24 +68,25 @@ def write_rows(
 
 
 def _written(table: pa.Table, rows: RowFilter, *, is_list: bool = False) -> pa.Table:
-    """The kept rows that an output can have, each of other bytes where one is kept of each."""
-    if not (is_list or rows.criteria.is_unique):
-        return table
-    names = ["uri", "uri_redacted", "sha256", "nsfw_score", SETTLED_LABEL]
-    columns = table.select(names).to_pylist()
-    chosen = []
-    for row in columns:
-        drop = None
-        if is_list and LINE_BREAK.search(row["uri"]):
-            drop = Drop.LINE_BREAK
-        elif is_list and row["uri_redacted"]:
-            drop = Drop.CREDENTIALS
-        elif not rows.claim(row["sha256"]):
-            drop = Drop.DUPLICATE
+    """The kept rows that an output can have, each of another image, or of other bytes."""
+    names = ["uri", "name", "uri_redacted", "sha256", "nsfw_score", SETTLED_LABEL]
+    kept = table.select(names).to_pylist()
+    drops = [_not_listed(row) if is_list else None for row in kept]
+    claims = iter(rows.claim([row for row, drop in zip(kept, drops, strict=True) if drop is None]))
+    drops = [drop or next(claims) for drop in drops]
+    for row, drop in zip(kept, drops, strict=True):
         if drop is not None:
             rows.counts.drop_kept(drop, row)
-        chosen.append(drop is None)
-    return table.filter(pa.array(chosen, pa.bool_()))
+    return table.filter(pa.array([drop is None for drop in drops], pa.bool_()))
+
+
+def _not_listed(row: Row) -> Drop | None:
+    """Why a list cannot name an image; None where it can."""
+    if LINE_BREAK.search(row["uri"]):
+        return Drop.LINE_BREAK
+    if is_ambiguous(row["uri"], row["name"]):
+        return Drop.AMBIGUOUS
+    return Drop.CREDENTIALS if row["uri_redacted"] else None
 
 
 def write_images(
@@ -98,8 +100,7 @@ def write_images(
 ) -> None:
     """Filter the rows of a scan, and write the images that are kept.
 
-    Images whose sources changed or cannot be read are counted as dropped, and so are rows of an
-    image that a directory has already.
+    Images whose sources changed or cannot be read are counted as dropped.
 
     Args:
         parts: Of the scan.
@@ -130,18 +131,17 @@ def write_images(
 
         def read(item: Item) -> tuple[Item, bytes | Drop]:
             entry, row = item
-            if rows.is_claimed(row["sha256"]):
-                return item, Drop.DUPLICATE
+            if rows.is_claimed(row):
+                return item, b""
             return item, _content(entry, row, reader if writer.needs_bytes else None)
 
         with closing(map_ordered(read, items(), concurrency=READS)) as results:
             for (entry, row), data in results:
-                if isinstance(data, Drop):
-                    rows.counts.drop_kept(data, row)
-                elif not rows.claim(row["sha256"]):  # a copy was read at the same time
-                    rows.counts.drop_kept(Drop.DUPLICATE, row)
-                elif not writer.add(row, entry, data):
-                    rows.counts.drop_kept(Drop.REPEATED, row)
+                drop = data if isinstance(data, Drop) else rows.claim([row])[0]
+                if drop is not None:  # also where a copy was read at the same time
+                    rows.counts.drop_kept(drop, row)
+                elif isinstance(data, bytes):
+                    writer.add(row, entry, data)
         _check_restrictions(parts, rows, restricted)
 
 

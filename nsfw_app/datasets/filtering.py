@@ -5,10 +5,12 @@
   doubt is for review, and no score allows it.
 - An image without a prediction is never kept, and neither is a restricted one, nor a near duplicate
   of one.
-- Of the same bytes one is kept when it has been written, so that a copy that cannot be written
-  costs no other one: see `RowFilter.claim`.
+- Of rows of the same image, as overlapping sources have them, one is kept when it has been written,
+  and with `Criteria.is_unique` so of the same bytes: a copy that cannot be written costs no other
+  one. See `RowFilter.claim`.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,11 +48,12 @@ class Drop(StrEnum):
     ACTION = "action"
     MAX_SCORE = "max_score"
     WHERE = "where"
+    REPEATED = "repeated"  # the output has the same bytes under the same URI
     DUPLICATE = "duplicate"
     CHANGED = "changed"  # its file has other bytes than those that were scanned
     UNREADABLE = "unreadable"
-    REPEATED = "repeated"  # the output has the same bytes under the same URI
     LINE_BREAK = "line_break"  # in its name, which a list of names cannot hold
+    AMBIGUOUS = "ambiguous"  # a list does not say which archive it is in: see `is_ambiguous`
     CREDENTIALS = "credentials"  # of its URL, without which a list cannot name it
 
 
@@ -138,6 +141,7 @@ class RowFilter:
         self.criteria = criteria
         self._restricted = RestrictedImages(criteria.restricted)
         self._claimed = DuplicateIndex()
+        self._drawn: set[str] = set()  # images that only a human label drops
 
     def __enter__(self) -> Self:
         return self
@@ -153,12 +157,13 @@ class RowFilter:
     def kept(self, table: pa.Table) -> tuple[list[int], pa.Table]:
         """The numbers of the rows that are kept, and these rows with the verdict in force.
 
-        Rows of the same bytes are all among them; `claim` chooses one.
+        Rows of the same image or bytes are all among them; `claim` chooses one.
 
         Raises:
             ScanFilterError: Values of the condition cannot be compared.
         """
         criteria, counts = self.criteria, self.counts
+        uris: list[str] = table["uri"].to_pylist()
         hashes: list[str] = table["sha256"].to_pylist()
         scores: list[float | None] = table["nsfw_score"].to_pylist()
         errors: list[str | None] = table["error_kind"].to_pylist()
@@ -204,6 +209,7 @@ class RowFilter:
                 and number in matches
                 and number not in restricted
                 and self._drop(score, verdict, None, verdict.action) is None
+                and (drop is None or self._is_first(uris[number], sha256))
             ):
                 counts.drawn[sha256] += 1
             if drop is not None:
@@ -213,22 +219,31 @@ class RowFilter:
             numbers.append(number)
         return numbers, _for_review(judged, actions).take(pa.array(numbers, pa.int64()))
 
-    def is_claimed(self, sha256: str) -> bool:
-        """Whether other images with these bytes are duplicates, because one has been claimed."""
-        return self.criteria.is_unique and self._claimed.find(sha256) is not None
+    def is_claimed(self, row: Mapping[str, Any]) -> bool:
+        """Whether `claim` drops a row, because the same image or bytes have been claimed."""
+        if self._claimed.find(_image_hash(row["uri"], row["sha256"])) is not None:
+            return True
+        return self.criteria.is_unique and self._claimed.find(row["sha256"]) is not None
 
-    def claim(self, sha256: str) -> bool:
-        """Whether an image that can be written is to be: False where it is a duplicate.
+    def claim(self, rows: Sequence[Mapping[str, Any]]) -> list[Drop | None]:
+        """Of rows that can be written, why each is not to be; None where it is.
 
         Raises:
             StorageError: The disk of temporary files is full.
         """
+        are_new = self._claimed.add_new(_image_hash(row["uri"], row["sha256"]) for row in rows)
+        drops = [None if is_new else Drop.REPEATED for is_new in are_new]
         if not self.criteria.is_unique:
-            return True
-        if self.is_claimed(sha256):
-            return False
-        self._claimed.add([(sha256, 0, 0)])
-        return True
+            return drops
+        hashes = [row["sha256"] for row, drop in zip(rows, drops, strict=True) if drop is None]
+        unique = iter(self._claimed.add_new(hashes))
+        return [drop or (None if next(unique) else Drop.DUPLICATE) for drop in drops]
+
+    def _is_first(self, uri: str, sha256: str) -> bool:
+        """Whether an image that was drawn, and that a human label drops, has no earlier row."""
+        size = len(self._drawn)
+        self._drawn.add(_image_hash(uri, sha256))
+        return len(self._drawn) > size
 
     def _categories(self, table: pa.Table) -> list[dict[Category, float]]:
         """The categories of each row; an earlier version wrote none of the first model's labels."""
@@ -297,6 +312,11 @@ def _for_review(table: pa.Table, actions: Sequence[Action]) -> pa.Table:
     ]
     number = table.schema.get_field_index("action")
     return table.set_column(number, "action", pa.array(found, table.schema.field(number).type))
+
+
+def _image_hash(uri: str, sha256: str) -> str:
+    """A hash of an image: of its URI and its bytes."""
+    return hashlib.sha256(f"{uri}\0{sha256}".encode()).hexdigest()
 
 
 def _bin(score: float) -> int:

@@ -6,6 +6,8 @@
   read: `settled_label` is the human one.
 - An image file in a directory is known by its bytes, unless a row has its hash. All paths in a
   directory are relative to it, also those of tables below it.
+- Of a directory nothing is read outside of it: who made it does not choose which other files of
+  this machine are read. Paths in a file of labels are compared, and none is opened.
 """
 
 import hashlib
@@ -14,13 +16,15 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from nsfw_app.dataset_errors import LabelSetError
-from nsfw_app.datasets.file_search import is_image_name
+from nsfw_app.datasets.file_search import is_image_name, leads_to_directory, real_path
 from nsfw_app.datasets.labels import TABLES, read_rows
+from nsfw_app.imaging.formats import FIRST_BYTES, begins_as_image
 
 HASH_COLUMNS = ("sha256", "image_sha256")
 PATH_COLUMNS = ("path", "file_name")
@@ -32,25 +36,43 @@ LABEL_TABLES = (".jsonl", ".csv")
 LOCAL_FILES = "/data/local-files"  # of Label Studio; after `?d=` is the path of a file
 
 
+class Unread(Enum):
+    """Why a file in a directory is not read."""
+
+    OUTSIDE = auto()  # its path leads out of the directory
+    NO_IMAGE = auto()  # hidden, or no image by its name or its first bytes
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignLabel:
     """A label as a file has it; texts are empty where it has none.
 
-    `sha256` is what a row says, `content_sha256` the hash of the file that is at the path.
+    `sha256` is what a row says, `content_sha256` the hash of the file that is at the path, or
+    `unread` why there is none.
     """
 
     label: str
     sha256: str = ""
     path: str = ""
     content_sha256: str = ""
+    unread: Unread | None = None
 
 
-def read_labels(path: Path) -> Iterator[ForeignLabel]:
-    """The labels in a file or directory.
+def read_labels(path: Path) -> list[ForeignLabel]:
+    """The labels in a file or directory, one at least.
 
     Raises:
-        LabelSetError: It cannot be read, or is in none of the formats.
+        LabelSetError: It cannot be read, is in none of the formats, or has no labels.
     """
+    found = list(_labels(path))
+    if not found:
+        raise LabelSetError(f"{path} has no labels.")
+    if all(each.unread is Unread.NO_IMAGE for each in found):
+        raise LabelSetError(f"{path} has no labels: none of its files is an image.")
+    return found
+
+
+def _labels(path: Path) -> Iterator[ForeignLabel]:
     try:
         if path.is_dir():
             yield from _image_folder(path)
@@ -89,6 +111,26 @@ def _label_column(row: Mapping[str, str], *, where: str) -> str:
     return SETTLED_LABEL
 
 
+class _Directory:
+    """A directory whose images are read, and nothing outside of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.real = real_path(path)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path, with its links resolved, does not lead out of it."""
+        return real_path(path).is_relative_to(self.real)
+
+    def with_content(self, label: ForeignLabel, path: Path) -> ForeignLabel:
+        """A label with the hash of the image file at a path, or why that is not read."""
+        if not self.holds(path):
+            return replace(label, unread=Unread.OUTSIDE)
+        if sha256 := _content_sha256(path):
+            return replace(label, content_sha256=sha256)
+        return replace(label, unread=Unread.NO_IMAGE)
+
+
 def _content_sha256(path: Path) -> str:
     """The hash of an image file; empty where there is none."""
     if path.name.startswith(".") or not is_image_name(path.name):
@@ -96,6 +138,9 @@ def _content_sha256(path: Path) -> str:
     if not os.path.isfile(path):  # noqa: PTH113  # a name that is too long is no error here
         return ""
     with path.open("rb") as file:
+        if not path.suffix and not begins_as_image(file.read(FIRST_BYTES)):
+            return ""
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -105,32 +150,49 @@ def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     return next((text for text in texts if text.strip()), "")
 
 
-def _image_folder(directory: Path) -> Iterator[ForeignLabel]:
-    found = sorted(directory.rglob(f"{METADATA}.*"))
-    tables = [path for path in found if path.suffix in TABLES]
+def _image_folder(path: Path) -> Iterator[ForeignLabel]:
+    directory = _Directory(path)
+    found = sorted(path.rglob(f"{METADATA}.*"))
+    tables = [each for each in found if each.suffix in TABLES]
     for table in tables:
         if table.suffix not in LABEL_TABLES:
             raise LabelSetError(f"{table} is not read: write it as metadata.jsonl or metadata.csv.")
+        if not directory.holds(table):
+            raise LabelSetError(f"{table} is not read: it is a link that leads out of {path}.")
         for where, row in read_rows(table):
             label = _from_row(row, where=where)
             yield _in_directory(label, directory, table) if label.path else label
     if not tables:
-        for path in sorted(directory.rglob("*")):
-            relative = path.relative_to(directory)
-            if path.is_file() and len(relative.parts) > 1:
-                yield ForeignLabel(
-                    path.parent.name,
-                    path=relative.as_posix(),
-                    content_sha256=_content_sha256(path),
-                )
+        yield from _named_by_directory(directory)
 
 
-def _in_directory(label: ForeignLabel, directory: Path, table: Path) -> ForeignLabel:
+def _named_by_directory(directory: _Directory) -> Iterator[ForeignLabel]:
+    """The files in a directory, with the name of the one that each is in as its label.
+
+    A linked directory is not searched.
+    """
+    for path in sorted(directory.path.rglob("*")):
+        relative = path.relative_to(directory.path)
+        parents = relative.parts[:-1]
+        name = parents[-1] if parents else directory.real.name
+        label = ForeignLabel(name, path=relative.as_posix())
+        if path.is_file():
+            is_hidden = any(part.startswith(".") for part in relative.parts)
+            unread = replace(label, unread=Unread.NO_IMAGE)
+            yield unread if is_hidden else directory.with_content(label, path)
+        elif leads_to_directory(path) and not directory.holds(path):
+            yield replace(label, label=path.name, unread=Unread.OUTSIDE)
+
+
+def _in_directory(label: ForeignLabel, directory: _Directory, table: Path) -> ForeignLabel:
     """A label whose path is relative to a table, with that relative to the directory."""
-    below = table.parent.relative_to(directory).as_posix()
-    path = posixpath.normpath(posixpath.join(below, label.path))
-    content = "" if label.sha256 else _content_sha256(table.parent / label.path)
-    return replace(label, path=path, content_sha256=content)
+    below = table.parent.relative_to(directory.path).as_posix()
+    placed = replace(label, path=posixpath.normpath(posixpath.join(below, label.path)))
+    if label.sha256:
+        return placed
+    read = directory.with_content(placed, table.parent / label.path)
+    # A table says itself what is an image: without its bytes, by the path.
+    return placed if read.unread is Unread.NO_IMAGE else read
 
 
 def _tasks(path: Path) -> Iterator[ForeignLabel]:

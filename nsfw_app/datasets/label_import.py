@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from nsfw_app.datasets.foreign_labels import ForeignLabel
+from nsfw_app.datasets.foreign_labels import ForeignLabel, Unread
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import SHA256_PATTERN, Label, LabelRole
 from nsfw_app.store import Store
@@ -32,6 +32,8 @@ class Unused(StrEnum):
     UNLABELED = "without a label"
     INVALID_HASH = "with a SHA-256 that is not 64 hexadecimal digits"
     UNKNOWN_LABEL = "with a label that is neither normal nor nsfw"
+    NO_IMAGE = "of files that are hidden or no images"
+    OUTSIDE = "of paths that lead out of the directory, where nothing is read"
     UNMATCHED = "of images that are not stored here"
     NAME_ONLY = "of paths of which only the last part is known (see --match-names)"
     SHARED_NAME = "of different paths with the same last part"
@@ -106,7 +108,7 @@ def match(
     images = _Images(found, imports, names_by)
     labels: dict[str, Counter[Label]] = {}
     for each in found:
-        label = _label(each.label)
+        label = Unused.NO_IMAGE if each.unread is Unread.NO_IMAGE else _label(each.label)
         if isinstance(label, Unused):
             unused[label] += 1
             continue
@@ -181,7 +183,8 @@ class _Images:
             return next(iter(whole)) if len(whole) == 1 else Unused.AMBIGUOUS
         image = self._by_last_part(each.path)
         if image is Unused.UNMATCHED:
-            return each.content_sha256 or named or image
+            unread = Unused.OUTSIDE if each.unread is Unread.OUTSIDE else image
+            return each.content_sha256 or named or unread
         return image
 
     def _by_last_part(self, path: str) -> str | Unused:

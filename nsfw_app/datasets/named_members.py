@@ -36,6 +36,18 @@ def uri_of(location: str) -> str:
     return _uri(location, container) if container else redacted(location)
 
 
+def is_ambiguous(uri: str, name: str) -> bool:
+    """Whether a uri does not say where the name of a member ends: its archive's path has `::`.
+
+    Args:
+        uri: Of an image in an archive, or any other one.
+        name: Of the member.
+    """
+    kind = scheme(uri)
+    _, _, archive = uri.removeprefix(f"{kind}://{name}").partition(CHAIN)
+    return kind in ARCHIVES and CHAIN in archive
+
+
 def found(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Entries, with those of images in containers looked up; see the module."""
     for container, run in itertools.groupby(entries, _container):

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.datasets.filtering import Drop, RowFilter
+from nsfw_app.datasets.filtering import RowFilter
 from nsfw_app.datasets.judged_rows import identity_of, judged_image
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
@@ -247,8 +247,8 @@ def _choose(
             sha256 = row["sha256"]
             if _copy(row) in tried or (wanted is not None and sha256 not in wanted):
                 continue
-            if not rows.claim(sha256):
-                rows.counts.drop_kept(Drop.DUPLICATE, row)
+            if drop := rows.claim([row])[0]:
+                rows.counts.drop_kept(drop, row)
             elif sha256 in known:
                 left_out += 1
             else:

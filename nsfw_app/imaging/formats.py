@@ -33,6 +33,8 @@ SIGNATURES = (jpeg_segments.SIGNATURE, b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*") 
 BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # of AVIF and HEIC
 BOX = b"ftyp"  # at byte 4 of AVIF and HEIC; the brand follows
 
+FIRST_BYTES = 16  # by which Pillow identifies formats
+
 PLUGINS = (heif, avif, jpeg_segments, tiff, webp, damage)
 CLEANERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], Source]], ...] = (
     (jpeg_segments.SIGNATURE, jpeg_segments.cleaned),
@@ -62,6 +64,12 @@ def cleaned(data: bytes) -> Source:
 def has_signature(data: bytes) -> bool:
     """Whether a file begins as one of these formats does."""
     return data.startswith(SIGNATURES) or (data[4:8] == BOX and data[8:12] in BRANDS)
+
+
+def begins_as_image(data: bytes) -> bool:
+    """Whether the first bytes are those of a supported format, as its decoder identifies it."""
+    accepts = (Image.OPEN[name][1] for name in NAMES)
+    return any(accept is not None and accept(data[:FIRST_BYTES]) for accept in accepts)
 
 
 def canonical(image_format: str | None) -> str:

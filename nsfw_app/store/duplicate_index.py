@@ -6,7 +6,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -59,12 +60,34 @@ class DuplicateIndex:
             StorageError: The disk of temporary files is full.
         """
         values = ((bytes.fromhex(sha256), file, row) for sha256, file, row in images)
+        with self._transaction() as connection:
+            connection.executemany(
+                "insert or replace into image (sha256, file, row) values (?, ?, ?)", values
+            )
+
+    def add_new(self, hashes: Iterable[str]) -> list[bool]:
+        """Add hashes without file and row; of each, whether it was not there.
+
+        Raises:
+            StorageError: The disk of temporary files is full.
+        """
+        with self._transaction() as connection:
+            return [
+                connection.execute(
+                    "insert or ignore into image (sha256, file, row) values (?, 0, 0)",
+                    (bytes.fromhex(sha256),),
+                ).rowcount
+                == 1
+                for sha256 in hashes
+            ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Commit what the block adds."""
         try:
             with self._lock:
                 self._connection.execute("begin")
-                self._connection.executemany(
-                    "insert or replace into image (sha256, file, row) values (?, ?, ?)", values
-                )
+                yield self._connection
                 self._connection.execute("commit")
         except sqlite3.Error as error:
             kind = KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)

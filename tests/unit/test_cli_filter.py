@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,17 @@ def test_images_that_cannot_be_read_any_more(run: Run, scanned: Path, tmp_path: 
     assert ended.code == 3
     assert "3 kept, 8 dropped (7 by action, 1 cannot be read any more)" in ended.err
     assert len(list((tmp_path / "kept").glob("*/*.png"))) == 3
+
+
+def test_images_that_a_list_cannot_name(run: Run, tmp_path: Path) -> None:
+    """They are counted with the reason, and the command says by its exit code that some lack."""
+    with zipfile.ZipFile(tmp_path / "a::b.zip", "w") as archive:
+        archive.writestr("x.png", image_bytes(0))
+    scan(tmp_path / "a::b.zip", tmp_path / "scanned")
+    ended = run("filter", tmp_path / "scanned", "--output", tmp_path / "kept.txt")
+    assert ended.code == 3
+    assert "1 in archives with :: in their path, so that a list cannot name them" in ended.err
+    assert (tmp_path / "kept.txt").read_text() == ""
 
 
 def test_a_source_that_does_not_exist_any_more(run: Run, scanned: Path, tmp_path: Path) -> None:

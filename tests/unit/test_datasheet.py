@@ -24,7 +24,7 @@ from nsfw_app.store.scan_draws import ScanDraw
 from tests.support.arrivals import add_reviewed, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
-from tests.support.scans import scan
+from tests.support.scans import scan, scan_all
 
 __all__ = ["run"]  # a fixture
 
@@ -112,6 +112,21 @@ def test_counts_settings_and_scores(sheet: Sheet, scanned: Path, tmp_path: Path)
     assert found["scan"]["sources"] == [str(tmp_path / "<b>source")]
     assert (len(found["scores"]["all"]), sum(found["scores"]["all"])) == (BINS, 10)
     assert [i for i, n in enumerate(found["scores"]["kept"]) if n] == [0, 1]
+
+
+def test_images_of_overlapping_sources_count_once(
+    sheet: Sheet, scanned: Path, tmp_path: Path
+) -> None:
+    """The datasheet has the counts of the output, and says how many rows are further ones."""
+    source = tmp_path / "<b>source"
+    scan_all([source, Path(f"{source}/0*.png")], scanned)
+    found = sheet("--output", tmp_path / "kept.jsonl")
+    kept = len((tmp_path / "kept.jsonl").read_text().splitlines())
+    assert found["counts"]["kept"] == sum(found["scores"]["kept"]) == kept == 3
+    assert found["counts"]["dropped"]["repeated"] == 3
+    counts = found["counts"]
+    dropped, unavailable = sum(counts["dropped"].values()), sum(counts["unavailable"].values())
+    assert counts["images"] == counts["kept"] + dropped + unavailable
 
 
 def test_images_that_were_not_written_are_not_counted_as_kept(sheet: Sheet, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +29,7 @@ from nsfw_app.imaging.decode import sha256
 from nsfw_app.records import Action
 from tests.support.fakes import LIMITS, image_bytes
 from tests.support.range_server import range_server
-from tests.support.scans import POLICY, CountingClassifier, change, record, scan
+from tests.support.scans import POLICY, CountingClassifier, change, read, record, scan, scan_all
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 ALLOWED = range(0, 60, 10)  # their scores are below 0.2
@@ -269,6 +270,54 @@ def test_rows_of_one_uri(tmp_path: Path, kind: FilterFormat, other: int, written
     assert sorted(names) == [f"{p.parent.name}/{p.name}" for p in files_in(tmp_path / "kept")]
 
 
+def written(path: Path, kind: FilterFormat) -> list[str]:
+    """The uri of each image of an output."""
+    if kind is FilterFormat.LIST:
+        return path.read_text().splitlines()
+    if kind is FilterFormat.PARQUET:
+        uris: list[str] = pq.read_table(path)["uri"].to_pylist()
+        return uris
+    if kind is FilterFormat.JSONL:
+        lines = path.read_text().splitlines()
+    elif kind is FilterFormat.WEBDATASET:
+        lines = [data.decode() for name, data in read_tar(path).items() if name.endswith("json")]
+    else:
+        lines = (path / "metadata.jsonl").read_text().splitlines()
+    return [json.loads(line)["uri"] for line in lines]
+
+
+@pytest.mark.parametrize("is_unique", [False, True])
+@pytest.mark.parametrize("kind", [*FilterFormat, None])
+def test_images_of_overlapping_sources_are_written_once(
+    tmp_path: Path, kind: FilterFormat | None, is_unique: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each format, and where they are counted only; one that is there twice is written twice."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)  # one part
+    monkeypatch.setattr(units, "MAX_FILES", 100)
+    source = tmp_path / "a"
+    (source / "sub").mkdir(parents=True)
+    for red in range(3):
+        (source / "sub" / f"{red}.png").write_bytes(image_bytes(red))
+    (source / "0.png").write_bytes(image_bytes(0))
+    sources = [source, source / "sub", Path(f"{source}/sub/*.png")]
+    scan_all(sources, tmp_path / "scanned")
+    parts, output = ScannedParts(tmp_path / "scanned"), tmp_path / "kept"
+    with RowFilter(Criteria(policy=POLICY, is_unique=is_unique)) as rows:
+        if kind is not None and kind.has_images:
+            write_images(parts, rows, output=output, kind=kind, shard_images=99)
+        else:
+            write_rows(parts, rows, output=kind and output, kind=kind or FilterFormat.LIST)
+    images = 3 if is_unique else 4
+    if kind is not None:
+        uris = written(output, kind)
+        assert len(uris) == len(set(uris)) == images
+    assert rows.counts.kept == sum(rows.counts.kept_scores) == images
+    assert rows.counts.rows == 7
+    dropped = rows.counts.dropped
+    assert dropped[Drop.REPEATED] + dropped[Drop.DUPLICATE] == 7 - images
+    assert dropped[Drop.REPEATED] == 3 or is_unique
+
+
 @pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.SYMLINK])
 def test_only_the_bytes_that_were_scanned_are_written(
     source: Path, write: Write, tmp_path: Path, kind: FilterFormat
@@ -409,6 +458,29 @@ def test_a_list_leaves_out_names_with_line_breaks(tmp_path: Path) -> None:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
     assert (tmp_path / "kept.txt").read_text() == f"{source}/e.png\n"
     assert (rows.counts.kept, rows.counts.dropped) == (1, {Drop.LINE_BREAK: 2})
+
+
+def test_a_list_leaves_out_images_of_an_archive_with_the_mark_of_chains(tmp_path: Path) -> None:
+    """They would be members of another archive; those whose own name has it are listed."""
+    source = tmp_path / "source"
+    folder = source / "::"  # what follows it is an absolute path
+    folder.mkdir(parents=True)
+    names = ("x.png", "a::b.png", "c::/d.png", "zip://e::f.png")
+    for number, path in enumerate((source / "a.zip", source / "a#b::c.zip", folder / "d.zip")):
+        with zipfile.ZipFile(path, "w") as archive:
+            for place, name in enumerate((*names, "x.png")):  # a name that is there twice
+                with warnings.catch_warnings(action="ignore"):
+                    archive.writestr(name, image_bytes(10 * number + place))
+    (source / "g::h.png").write_bytes(image_bytes(30))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
+    assert (rows.counts.kept, rows.counts.dropped) == (6, {Drop.AMBIGUOUS: 10})
+    scan(Path(f"@{tmp_path}/kept.txt"), tmp_path / "again")
+    again = [row for path in (tmp_path / "again/images").iterdir() for row in read(path)]
+    assert [row["error_kind"] for row in again] == [None] * 6
+    lines = (tmp_path / "kept.txt").read_text().splitlines()
+    assert sorted(row["uri"] for row in again) == sorted(lines)
 
 
 def test_a_list_leaves_out_urls_without_their_credentials(tmp_path: Path) -> None:

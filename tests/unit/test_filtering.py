@@ -40,11 +40,13 @@ def run(rows: Sequence[dict[str, Any]], *more: Sequence[dict[str, Any]], **chang
         for part in (rows, *more):
             numbers, table = found.kept(pa.Table.from_pylist(part, COLUMNS))
             assert [part[number]["uri"] for number in numbers] == table["uri"].to_pylist()
-            for each in table.to_pylist():
-                if found.claim(each["sha256"]):
+            written = table.to_pylist()
+            for each, drop in zip(written, found.claim(written), strict=True):
+                assert found.is_claimed(each)
+                if drop is None:
                     kept.append(each)
                 else:
-                    found.counts.drop_kept(Drop.DUPLICATE, each)
+                    found.counts.drop_kept(drop, each)
     assert found.counts.kept == len(kept)
     assert found.counts.rows == (
         len(kept) + found.counts.dropped.total() + found.counts.unavailable.total()
@@ -199,7 +201,29 @@ def test_one_of_the_images_with_the_same_bytes_is_kept() -> None:
         where=Condition("width > 10", COLUMNS),
     )
     assert names(kept) == ["a", "2"]
-    assert counts.dropped == {Drop.WHERE: 1, Drop.DUPLICATE: 2}
+    assert counts.dropped == {Drop.WHERE: 1, Drop.DUPLICATE: 1, Drop.REPEATED: 1}
+
+
+@pytest.mark.parametrize("is_unique", [False, True])
+def test_an_image_with_several_rows_is_kept_once(is_unique: bool) -> None:
+    """Within a part and across parts; other bytes under its uri are another image."""
+    other = row(1, 0.1, sha256="f" * 64)
+    kept, counts = run(
+        [row(1, 0.1), row(2, 0.1), row(1, 0.1), row(3, 0.9), row(3, 0.9)],
+        [row(2, 0.1), other, other],
+        is_unique=is_unique,
+    )
+    assert names(kept) == ["1", "2", "1"]
+    assert counts.dropped == {Drop.REPEATED: 3, Drop.ACTION: 2}
+    assert sum(counts.kept_scores) == sum(counts.unsettled_scores) == counts.kept == 3
+
+
+def test_an_image_that_was_drawn_counts_once_under_its_uri() -> None:
+    """Where its score keeps it and where a human label drops it; copies count."""
+    labels = {f"{1:064x}": Label.NSFW, f"{2:064x}": Label.NORMAL}
+    part = [row(n, 0.1, uri=f"/images/{n}{place}.png") for n in (1, 2, 3) for place in "aab"]
+    _, counts = run(part, part, settled=labels, drawn=frozenset(f"{n:064x}" for n in (1, 2, 3)))
+    assert counts.drawn == {f"{n:064x}": 2 for n in (1, 2, 3)}
 
 
 def test_conditions_see_the_verdict_in_force() -> None:

@@ -232,9 +232,115 @@ def test_files_in_directories_are_known_by_their_bytes(
         (folder / name).write_bytes(content)
     done = run("import-labels", tmp_path / "labeled", "--source", "lab")
     assert "4 labels read: 2 recorded" in done.out
-    assert done.err == "Not imported: 2 of images that are not stored here.\n"
+    assert done.err == "Not imported: 2 of files that are hidden or no images.\n"
     assert [(d.image_sha256, d.reviewer_label) for d in imported(store)] == [(image, "nsfw")]
     assert store.label_imports.unstored() == {hashlib.sha256(second).hexdigest(): Label.NSFW}
+
+
+def test_files_at_the_top_have_the_name_of_the_directory(
+    store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is called where its links lead, also where it is named as the working directory."""
+    folder = tmp_path / "labeled" / "nsfw"
+    folder.mkdir(parents=True)
+    for seed in range(5):
+        (folder / f"{seed}.png").write_bytes(encoded(pattern(seed), "PNG"))
+    (tmp_path / "link").symlink_to(folder)
+    for named in (folder, tmp_path / "link", Path()):
+        monkeypatch.chdir(folder)
+        done = run("import-labels", named, "--source", named.name or "here")
+        assert done.out.startswith("5 labels read: 5 recorded")
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()]
+    assert store.label_imports.unstored() == dict.fromkeys(hashes, Label.NSFW)
+
+
+def test_files_that_are_no_images_have_no_label(store: Store, tmp_path: Path, run: Run) -> None:
+    """Without a suffix the first bytes say what is one; hidden directories have none."""
+    folder = tmp_path / "labeled" / "nsfw"
+    (folder / ".cache").mkdir(parents=True)
+    formats = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    images = {name: encoded(pattern(seed), name) for seed, name in enumerate(formats)}
+    others = {"LICENSE": b"Apache License", "EMPTY": b"", "a.txt": b"a", ".cache/a.png": b"a"}
+    for name, content in (images | others).items():
+        (folder / name).write_bytes(content)
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert done.err == "Not imported: 4 of files that are hidden or no images.\n"
+    hashes = [hashlib.sha256(content).hexdigest() for content in images.values()]
+    assert store.label_imports.unstored() == dict.fromkeys(hashes, Label.NSFW)
+
+
+def test_nothing_outside_of_a_directory_is_read(store: Store, tmp_path: Path, run: Run) -> None:
+    """Neither through paths of its tables nor through links; what lies in it is, by any path."""
+    folder, outside = tmp_path / "labeled" / "nsfw", tmp_path / "outside"
+    folder.mkdir(parents=True)
+    outside.mkdir()
+    (outside / "secret").write_bytes(encoded(pattern(1), "PNG"))
+    (folder / "inside.png").write_bytes(encoded(pattern(2), "PNG"))
+    (folder / "link.png").symlink_to(outside / "secret")
+    (folder / "linked").symlink_to(outside)
+    (folder / "again.png").symlink_to(folder / "inside.png")
+    recorded = {hashlib.sha256((folder / "inside.png").read_bytes()).hexdigest(): Label.NSFW}
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert "4 labels read: 1 recorded, 0 already recorded, 3 not imported." in done.out
+    assert "Not imported: 1 that repeat another one.\n" in done.err
+    assert "1 with a label that is neither normal nor nsfw.\n" in done.err  # linked/
+    assert "1 of paths that lead out of the directory, where nothing is read.\n" in done.err
+    assert store.label_imports.unstored() == recorded
+
+    stored = add_labeled(store, pattern(3), None, name="/photos/3.png")
+    names = ["../../outside/secret", str(outside / "secret"), "link.png", "linked/secret"]
+    names += ["/etc/hostname", "/photos/3.png", "../nsfw/inside.png", str(folder / "again.png")]
+    rows = [{"file_name": name, "label": "nsfw"} for name in names]
+    write_rows(folder / "metadata.csv", rows)
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert "8 labels read: 1 recorded, 1 already recorded, 6 not imported." in done.out
+    assert "5 of paths that lead out of the directory, where nothing is read.\n" in done.err
+    assert store.label_imports.unstored() == recorded
+    assert [decision.image_sha256 for decision in imported(store)] == [stored]
+
+    (folder / "metadata.csv").rename(outside / "metadata.csv")
+    (folder / "metadata.csv").symlink_to(outside / "metadata.csv")
+    done = run("import-labels", tmp_path / "labeled", "--source", "lab")
+    assert done.code == 1
+    assert "metadata.csv is not read: it is a link that leads out of" in done.err
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+def test_files_of_labels_open_no_other_file(
+    name: str, store: Store, tmp_path: Path, run: Run
+) -> None:
+    """Their paths are compared with those that are recorded here."""
+    image = add_labeled(store, pattern(1), None, name="/photos/1.png")
+    (tmp_path / "2.png").write_bytes(encoded(pattern(2), "PNG"))
+    paths = ("/photos/1.png", str(tmp_path / "2.png"), "2.png")
+    rows = [{"path": path, "label": "nsfw"} for path in paths]
+    if name == "a.csv":
+        write_rows(tmp_path / name, rows)
+    elif name == "a.jsonl":
+        (tmp_path / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        choices = {"annotations": [{"result": [{"value": {"choices": ["nsfw"]}}]}]}
+        tasks = [{"data": {"image": path}, **choices} for path in paths]
+        (tmp_path / name).write_text(json.dumps(tasks))
+    done = run("import-labels", tmp_path / name, "--source", "lab")
+    assert done.err == "Not imported: 2 of images that are not stored here.\n"
+    assert [decision.image_sha256 for decision in imported(store)] == [image]
+    assert store.label_imports.unstored() == {}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "header.csv", "a.jsonl", "a.json", "empty", "others"])
+def test_a_file_without_labels_is_an_error(name: str, tmp_path: Path, run: Run) -> None:
+    """Also a directory without images: a wrong path is not taken for an import."""
+    path = tmp_path / name
+    if path.suffix:
+        path.write_text({"a.json": "[]", "header.csv": "sha256,label\n"}.get(name, ""))
+    else:
+        path.mkdir()
+        if name == "others":
+            (path / "LICENSE").write_text("Apache License")
+    done = run("import-labels", path, "--source", "lab")
+    assert done.code == 1
+    assert f"{name} has no labels" in done.err
 
 
 def test_metadata_of_image_folders_is_read(store: Store, tmp_path: Path, run: Run) -> None:

@@ -22,7 +22,7 @@ from nsfw_app.store import Store
 from tests.support.arrivals import decide
 from tests.support.commands import Run, run
 from tests.support.fakes import LIMITS, FakeClassifier, image_bytes
-from tests.support.scans import POLICY, change, rows, scan
+from tests.support.scans import POLICY, change, rows, scan, scan_all
 
 __all__ = ["run"]  # a fixture
 
@@ -90,6 +90,19 @@ def test_a_second_batch_has_the_next_images(run: Run, scanned: Path, store: Stor
         ("second", "5 images are in the review queue as batch second, chosen from 5; 20 wait"),
     ):
         assert words in run("filter", scanned, "--review", "20", "--batch", batch).err
+    assert len(entries(store)) == 25
+
+
+@pytest.mark.parametrize("options", [(), ("--sample",)])
+def test_images_of_overlapping_sources_are_chosen_once(
+    run: Run, source: Path, tmp_path: Path, store: Store, options: tuple[str, ...]
+) -> None:
+    """Their further rows are counted as such, and copies as duplicates."""
+    scan_all([source, Path(f"{source}/1*.png")], tmp_path / "scanned")
+    batch = ("--review", "40", "--batch", "first", "--keep", "allow,review,block", *options)
+    ended = run("filter", tmp_path / "scanned", *batch)
+    assert "25 images are in the review queue as batch first, chosen from 25; 0 wait" in ended.err
+    assert "37 images: 25 kept, 11 dropped (10 listed more than once, 1 duplicates)" in ended.err
     assert len(entries(store)) == 25
 
 

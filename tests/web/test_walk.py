@@ -3,9 +3,14 @@
 Commands run in this process, where torch is imported once; servers in processes of their own.
 """
 
+import os
+import shlex
+import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,7 @@ import pytest
 from nsfw_app.datasets.scanned_parts import ScannedParts
 from nsfw_app.evidence import paired_comparison
 from tests.support.commands import Run, run
-from tests.support.server import ROOT, Server, serving
+from tests.support.server import ROOT, Server, free_port, serving
 from tests.support.tiny_vit import tinted_image, trained
 from tests.support.training_sets import meadow
 
@@ -26,11 +31,13 @@ COMMAND, SERVE = "nsfw-review ", "nsfw-review serve"
 # Where people answer, and how the script waits for them.
 WAITING = f"""{SERVE} &
 server=$!
+trap 'kill "$server"' EXIT  # also where the script ends while it waits
 read -r -p "Answer all images in the Queue tab of the page, then press Enter. "
 kill "$server"
 wait "$server" || true
+trap - EXIT
 """
-SOME_UNAVAILABLE = " || [ $? -eq 3 ]"  # after a command whose exit code may be 3
+SOME_LEFT_OUT = " || [ $? -eq 3 ]"  # after a command whose exit code may be 3
 # Images. Half are held out: 73 of each label that the model gets right, and meadows in addition.
 COLD, MEADOWS, WARM = 175, 50, 150
 OURS = {"NSFW_BACKEND": "torch", "NSFW_THREADS": "1"}  # no parity check for so small a model
@@ -73,8 +80,8 @@ def run_commands(script: str, run: Run, directory: Path) -> Iterator[str]:
     for line in script.splitlines():
         command = line.partition("  #")[0]
         if command.startswith(COMMAND):
-            allowed = {0, 3} if command.endswith(SOME_UNAVAILABLE) else {0}
-            arguments = command.removesuffix(SOME_UNAVAILABLE).removeprefix(COMMAND)
+            allowed = {0, 3} if command.endswith(SOME_LEFT_OUT) else {0}
+            arguments = command.removesuffix(SOME_LEFT_OUT).removeprefix(COMMAND)
             done = run(*bash(f'printf "%s\\0" {arguments}', directory))
             assert done.code in allowed, (command, done)
             yield done.out
@@ -127,7 +134,10 @@ def test_the_script_ends_with_a_better_model(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The model that it trains is right about meadows, and is served in place of the other."""
+    """The model that it trains is right about meadows, and is served in place of the other.
+
+    A file that was changed after the scan is not reviewed, and does not end the script.
+    """
     monkeypatch.setattr(paired_comparison, "RESAMPLES", 200)
     monkeypatch.setenv("NSFW_MODEL", str(trained(tmp_path_factory)))
     chosen = settings_of(SCRIPT, directory) | OURS | {"NSFW_DATA_DIR": str(directory / "data")}
@@ -137,14 +147,17 @@ def test_the_script_ends_with_a_better_model(
     before, waiting, after = SCRIPT.partition(WAITING)
     assert waiting
 
-    scanned, _ = run_commands(before, run, directory)
+    commands = run_commands(before, run, directory)
+    scanned = next(commands)
+    tinted_image(0.1, seed=9).save(directory / "photos" / "cold-000.png")
+    assert len(list(commands)) == 1
     assert f"{COLD + MEADOWS + WARM} classified, 1 with an error (truncated 1)" in scanned
     serve = ("-m", "nsfw_app", "serve")
     with serving(directory, command=serve, PYTHONPATH=str(ROOT), **chosen) as server:
-        assert Page(server).review_all() == COLD + MEADOWS + WARM
+        assert Page(server).review_all() == COLD + MEADOWS + WARM - 1
 
-    *commands, last = after.strip().splitlines()
-    *_, trains, evaluates = run_commands("\n".join(commands), run, directory)
+    *lines, last = after.strip().splitlines()
+    *_, trains, evaluates = run_commands("\n".join(lines), run, directory)
     assert trains.startswith("our-model: better.")
     assert "our-model minus tiny-vit: only the first labels 0 images correctly" in evaluates
     assert len((directory / "kept.jsonl").read_text().splitlines()) == COLD + MEADOWS
@@ -161,3 +174,29 @@ def test_the_script_ends_with_a_better_model(
             image.save(directory / "sent.png")
             found = page.classify(directory / "sent.png")
             assert (found["model"], found["label"]) == ("our-model", label)
+
+
+def test_the_server_ends_with_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the input ends while the script waits for it: no server is left running."""
+    monkeypatch.setenv("NSFW_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("NSFW_PORT", str(free_port()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = f'nsfw-review() {{ exec {shlex.quote(sys.executable)} -m nsfw_app "$@"; }}'
+    begin, waiting, _ = SCRIPT.partition(WAITING)
+    assert begin.startswith("set -euo pipefail\n")
+    program = f"set -euo pipefail\n{command}\n{waiting}echo continued"
+    script = subprocess.Popen(
+        ["bash", "-c", program],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        out, _ = script.communicate(timeout=60)  # until no process has the pipe any more
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)
+    assert b"continued" not in out
+    assert script.returncode == 1
