@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "\n".join(
     (
         "from nsfw_app.datasets import units",
-        "from nsfw_app.cli import main",
+        "from nsfw_app.__main__ import main",
         "units.FILES_PER_CUT, units.MAX_FILES = 5, 8",
         "main()",
     )
@@ -404,6 +404,38 @@ def test_ctrl_c_while_the_program_is_loaded(source: Path, output: Path, module: 
     )
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "")
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "delay_s"), [("scan", 0), ("scan", 0.15), ("classify", 0.05), ("evaluate", 0.1)]
+)
+def test_ctrl_c_while_the_model_is_loaded(
+    source: Path, output: Path, command: str, delay_s: float
+) -> None:
+    """The process ends with the same code, and never aborts in the thread that loads."""
+    for label in ("safe", "unsafe"):  # what `evaluate` reads
+        (source / label).mkdir()
+        (source / label / "0.bmp").write_bytes((source / "0.bmp").read_bytes())
+    options = ["--output", str(output)] if command == "scan" else []
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "NSFW_MODEL": "open-nsfw",
+        "NSFW_DATA_DIR": str(output.parent / "data"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nsfw_app", command, str(source), *options],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "onnxruntime" not in maps.read_text():
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130, err
 
 
 def test_a_second_ctrl_c_stops_at_once(large: Path, output: Path) -> None:

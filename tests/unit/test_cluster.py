@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "\n".join(
     (
         "from nsfw_app.datasets import units",
-        "from nsfw_app.cli import main",
+        "from nsfw_app.__main__ import main",
         "units.FILES_PER_CUT, units.MAX_FILES = 5, 8",
         "main()",
     )
