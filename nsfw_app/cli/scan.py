@@ -65,6 +65,7 @@ def scan(
     Nothing is written into the database. Exits 3 if a model could not judge some images, after all
     the others, and 130 if it was interrupted.
     """
+    from nsfw_app.datasets.cluster_arguments import check_arguments
     from nsfw_app.datasets.file_search import exists, leads_to_directory
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
@@ -75,6 +76,8 @@ def scan(
     check_local(output)
     if exists(output) and not leads_to_directory(output):
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
+    if cluster is not None:
+        check_arguments(sources)
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
     named = named_sources(sources)
     chosen = settings.load()
