@@ -84,6 +84,15 @@ class RayNodes:
         """The command lines that the cluster stores, of all programs that have used it."""
         return [job["Entrypoint"] for job in self._cluster.global_state.job_table()]
 
+    def report(self, text: str) -> None:
+        """Send an error to all programs that use the cluster, as its nodes do."""
+        from ray import JobID
+        from ray._raylet import GcsClient
+
+        job = JobID.nil()
+        client = GcsClient(address=self.address)
+        client.publish_error(job.hex().encode(), "worker_died", text, job, TIMEOUT_S)
+
     def pause(self, worker: int) -> None:
         """Stop a process, until it is continued or the cluster ends."""
         os.kill(worker, signal.SIGSTOP)

@@ -248,6 +248,17 @@ def test_credentials_of_a_list_are_not_stored(nodes: RayNodes, output: Path) -> 
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
+def test_messages_of_ray_are_no_results(nodes: RayNodes, source: Path, output: Path) -> None:
+    """As about a worker that ran out of memory: they go to standard error."""
+    process = started(source, output, nodes.address)
+    wait_for_parts(process, output, 2)
+    nodes.report("A worker died.")
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert "A worker died." in err
+    assert out.startswith(f"{TOTAL} images in")
+    assert out.count("\n") == 1
+
+
 def test_ctrl_c_on_a_local_cluster(
     source: Path, output: Path, expected: Mapping[str, object]
 ) -> None:
