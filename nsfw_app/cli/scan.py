@@ -49,7 +49,8 @@ def scan(
     delete_gone: Annotated[
         bool,
         typer.Option(
-            "--delete-gone", help="Delete rows even where most images of a source are gone."
+            "--delete-gone",
+            help="Delete rows even where most images of a source are gone, or it is not named.",
         ),
     ] = False,
     cluster: Annotated[
@@ -95,10 +96,11 @@ def scan(
             started_at=_now(),
             detail=model.detail,
         )
-        with ScanDirectory.opened(output, wanted) as directory:
+        emptied = Emptied.DELETE if delete_gone else Emptied.KEEP
+        with ScanDirectory.opened(output, wanted, emptied=emptied) as directory:
             record = directory.record
             _print_policy(record.policy, wanted.policy)
-            in_order = [named[source] for source in record.sources]  # in the order of the scan
+            in_order = [named[source] for source in directory.sources]  # in the order of the scan
             scanner = model.scanner(
                 directory,
                 in_order,
@@ -120,7 +122,6 @@ def scan(
                 left_out=scanner.left_out,
                 unopened=scanner.unopened,
                 finished_at=_now(),
-                emptied=Emptied.DELETE if delete_gone else Emptied.KEEP,
             )
             record = directory.record
     _print_summary(record, scanner.progress, output, gone.sentences())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,26 @@ def test_a_source_that_is_lost_exits_1(run: Run, source: Path, output: Path) -> 
     assert f"4 rows of images that are gone were deleted ({source}: 4)." in ended.out
     assert ended.code == 0
     assert set(rows(output)) == {"4.bmp", "5.bmp"}
+
+
+def test_an_archive_that_is_removed_can_be_left_out(run: Run, output: Path, tmp_path: Path) -> None:
+    """Where the shell has named each archive; the refusal names the option."""
+    archives = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    for red, path in enumerate(archives):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{red}.png", image_bytes(red))
+    assert run("scan", *archives, "--output", output).code == 0
+    archives[1].unlink()
+    ended = run("scan", archives[0], "--output", output)
+    assert f"is also the scan of {archives[1]}." in ended.err
+    assert "If they are meant to be gone, --delete-gone deletes their rows." in ended.err
+    assert ended.code == 1
+    assert len(rows(output)) == 2
+    ended = run("scan", archives[0], "--output", output, "--delete-gone")
+    assert f"1 source is not part of the scan any more: {archives[1]}. " in ended.out
+    assert f"1 row of an image that is gone was deleted ({archives[1]}: 1)." in ended.out
+    assert set(rows(output)) == {"0.png"}
+    assert run("scan", archives[0], "--output", output).code == 0
 
 
 def test_verify_reads_all_files(run: Run, source: Path, output: Path) -> None:
