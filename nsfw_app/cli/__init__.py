@@ -4,8 +4,7 @@
 - Exit codes: 0 success; 1 an error stopped the command, `classify` could not sort a file, `check`
   found a fault, `audit-plan` found no plan, or `train` wrote no model; 2 wrong usage, or `check`
   could not check something; 3 `classify`, `explain`, `scan` or
-  `evaluate` could not classify all images, or `filter` not read all; 130 `scan` or `train` was
-  interrupted.
+  `evaluate` could not classify all images, or `filter` not read all; 130 Ctrl+C interrupted it.
 - An error is one sentence. Tracebacks are printed with `--verbose` only.
 """
 

@@ -49,7 +49,8 @@ def scan(
     delete_gone: Annotated[
         bool,
         typer.Option(
-            "--delete-gone", help="Delete rows even where most images of a source are gone."
+            "--delete-gone",
+            help="Delete rows even where most images of a source are gone, or it is not named.",
         ),
     ] = False,
     cluster: Annotated[
@@ -65,6 +66,7 @@ def scan(
     Nothing is written into the database. Exits 3 if a model could not judge some images, after all
     the others, and 130 if it was interrupted.
     """
+    from nsfw_app.datasets.cluster_arguments import check_arguments
     from nsfw_app.datasets.file_search import exists, leads_to_directory
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
@@ -75,6 +77,8 @@ def scan(
     check_local(output)
     if exists(output) and not leads_to_directory(output):
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
+    if cluster is not None:
+        check_arguments(sources)
     find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
     named = named_sources(sources)
     chosen = settings.load()
@@ -92,10 +96,11 @@ def scan(
             started_at=_now(),
             detail=model.detail,
         )
-        with ScanDirectory.opened(output, wanted) as directory:
+        emptied = Emptied.DELETE if delete_gone else Emptied.KEEP
+        with ScanDirectory.opened(output, wanted, emptied=emptied) as directory:
             record = directory.record
             _print_policy(record.policy, wanted.policy)
-            in_order = [named[source] for source in record.sources]  # in the order of the scan
+            in_order = [named[source] for source in directory.sources]  # in the order of the scan
             scanner = model.scanner(
                 directory,
                 in_order,
@@ -117,7 +122,6 @@ def scan(
                 left_out=scanner.left_out,
                 unopened=scanner.unopened,
                 finished_at=_now(),
-                emptied=Emptied.DELETE if delete_gone else Emptied.KEEP,
             )
             record = directory.record
     _print_summary(record, scanner.progress, output, gone.sentences())

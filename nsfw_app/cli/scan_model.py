@@ -1,7 +1,8 @@
 """The model of a scan: in this process, or on the nodes of a cluster."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,8 @@ def _model_on(cluster: str, chosen: Settings, policies: PolicyBook) -> Iterator[
 
     threads = chosen.threads if "threads" in chosen.model_fields_set else None
     opened = RayCluster(cluster, open_model=models_elsewhere(chosen, policies.of), threads=threads)
-    with opened as nodes:
+    # Ray prints messages about workers that were lost, also with `log_to_driver=False`.
+    with redirect_stdout(sys.stderr), opened as nodes:
 
         def scanner(
             directory: "ScanDirectory", sources: Sequence[str], redo: frozenset["Redo"]

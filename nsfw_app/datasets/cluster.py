@@ -4,7 +4,8 @@
   node, so that other work is not starved.
 - Nodes that join get a worker; units of workers that are lost are assigned to others.
 - Actors are created with the name of the model and numbers; units, whose URLs may hold credentials,
-  are arguments of calls, which Ray neither stores nor shows.
+  are arguments of calls, which Ray neither stores nor shows. It does so with the command line: see
+  `cluster_arguments`.
 """
 
 import logging
@@ -410,5 +411,8 @@ def _connected(address: str) -> Any:
             ray.shutdown()  # what it has started or reached before it failed
             if not attempts or CLIENT_SERVER_FAILED not in str(error):
                 raise ClusterError(connection_problem(address, error)) from error
+        except BaseException:  # Ctrl+C
+            ray.shutdown()
+            raise
         else:
             return ray

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nsfw_app.dataset_errors import SourceError
-from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
+from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme, shown_name
 from nsfw_app.errors import ImageError, ImageErrorKind, lacks_memory
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
@@ -104,7 +104,7 @@ def read(location: str, limits: Limits, *, size: int | None = None) -> bytes:
     if not is_url(location):
         return decode.read_file(Path(location), limits)
     if size is not None:
-        decode.check_size(size, name=name_of(location), limits=limits)
+        decode.check_size(size, name=shown_name(location), limits=limits)
     with _failures(location):
         system, path = _remote(location)
         if scheme(location) in WEB:  # a server may ignore the range, and send without end
@@ -115,7 +115,7 @@ def read(location: str, limits: Limits, *, size: int | None = None) -> bytes:
         else:
             with system.open(path, "rb", cache_type="none") as file:
                 data = file.read(limits.max_bytes + 1)
-    decode.check_size(len(data), name=name_of(location), limits=limits)
+    decode.check_size(len(data), name=shown_name(location), limits=limits)
     return data
 
 
@@ -297,7 +297,7 @@ def _remote(url: str) -> tuple[Any, str]:
 @contextmanager
 def _failures(location: str) -> Iterator[None]:
     """Translate what file systems raise within the block."""
-    name = name_of(location)
+    name = shown_name(location)
     try:
         yield
     except (ImageError, SourceError):

@@ -32,6 +32,7 @@ class GoneImages:
         earlier: Rows that each source had, of those that lose some.
         unreadable: Rows that are kept, by container: it is there and cannot be read.
         damaged: Part files to delete whose rows cannot be read.
+        unnamed: Sources of earlier runs that are not named any more; their images are gone.
     """
 
     parts: set[str] = field(default_factory=set)
@@ -40,6 +41,7 @@ class GoneImages:
     earlier: Counter[str] = field(default_factory=Counter)
     unreadable: Counter[str] = field(default_factory=Counter)
     damaged: int = 0
+    unnamed: Sequence[str] = ()
 
     @property
     def emptied(self) -> Sequence[str]:
@@ -49,6 +51,10 @@ class GoneImages:
     def sentences(self) -> Sequence[str]:
         """What is deleted and what is kept; empty if nothing is gone."""
         sentences = []
+        if count := len(self.unnamed):
+            are, more = "source is" if count == 1 else "sources are", count > MAX_NAMED
+            named = ", ".join([*self.unnamed[:MAX_NAMED], *(["..."] if more else [])])
+            sentences.append(f"{count:,} {are} not part of the scan any more: {named}.")
         if count := self.by_source.total():
             are, were = ("an image that is", "was") if count == 1 else ("images that are", "were")
             rows = "row" if count == 1 else "rows"

@@ -145,6 +145,17 @@ def name_of(location: str) -> str:
     return posixpath.basename(redacted(location).rstrip("/"))
 
 
+def shown_name(location: str) -> str:
+    """The name of a file in messages; of a URL without one, such as `http://[x/`, all of it."""
+    return name_of(location) or redacted(location)
+
+
+def located(location: str, message: object) -> str:
+    """A message about a location that begins with all of it: files may have the same name."""
+    shown = redacted(location)
+    return str(message) if str(message).startswith(shown) else f"{shown}: {message}"
+
+
 def resolved(path: str, *, table: str) -> str:
     """The location that a table means by a path: relative to the table's directory.
 

@@ -8,7 +8,7 @@ from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
-from nsfw_app.datasets.locations import WEB, is_valid, name_of, redacted, scheme
+from nsfw_app.datasets.locations import WEB, is_valid, located, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging.formats import SUFFIXES
 
@@ -41,7 +41,7 @@ class RemoteSearch:
                 found = files.listing(directory)
             except ImageError as error:
                 if directory == url:
-                    raise SourceError(f"{redacted(url)}: {error}") from error
+                    raise SourceError(located(url, error)) from error
                 self.left_out.add(LeftOut.UNREADABLE, redacted(directory))
                 continue
             inner = [each.location for each in found if each.is_directory]
@@ -80,6 +80,6 @@ class RemoteSearch:
         try:
             return files.status(url).is_directory
         except ImageError as error:
-            raise SourceError(f"{redacted(url)}: {error}") from error
+            raise SourceError(located(url, error)) from error
         except SourceError:  # of an unknown scheme, which a list can name
             return False

@@ -7,7 +7,7 @@
 
 import fcntl
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -30,53 +30,69 @@ LOCK = ".lock"
 
 
 class Emptied(StrEnum):
-    """What happens to rows where a source has lost more than half of its images."""
+    """What happens to rows of a source that is not named any more, or has lost most images."""
 
-    KEEP = "keep"  # an error, because its disk may not be mounted
+    KEEP = "keep"  # an error: it may be left out by mistake, or its disk may not be mounted
     DELETE = "delete"
 
 
 class ScanDirectory:
     """A directory that this process scans into.
 
-    `record` is that of the scan: of an earlier run, if there was one.
+    `record` is that of the scan: of an earlier run, if there was one. It has all sources of both
+    until the scan is finished.
     """
 
-    def __init__(self, path: Path, record: ScanRecord) -> None:
+    def __init__(
+        self, path: Path, record: ScanRecord, *, named: Collection[str], emptied: Emptied
+    ) -> None:
         self.path = path
         self.record = record
+        self._named = frozenset(named)
+        self._emptied = emptied
         self.parts = PartFiles(path, tuple(record.roles))
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, wanted: ScanRecord) -> Iterator[Self]:
+    def opened(
+        cls, path: Path, wanted: ScanRecord, *, emptied: Emptied = Emptied.KEEP
+    ) -> Iterator[Self]:
         """Open or create the directory of a scan, locked until the block ends.
 
         Args:
             path: The directory.
             wanted: The record of a new scan. One that is continued keeps its own, with the sources
                 of both.
+            emptied: What happens to rows of a source that it lacks, or that has lost most images.
 
         Raises:
             ScanError: It cannot be read or written.
-            ScanDiffers: It has a scan of other sources, or with another model or other limits.
+            ScanDiffers: It has a scan of other sources whose rows are kept, or with another model
+                or other limits.
             ScanRunning: Another process scans into it.
         """
         output_file.make_directory(path)
+        named = wanted.sources
         with _locked(path):
             earlier = ScanRecord.find(path)
             if earlier is not None:
                 _check(path, earlier, wanted)
+                _check_sources(path, earlier, wanted, emptied)
                 wanted = replace(
                     earlier,
                     sources=tuple(dict.fromkeys((*earlier.sources, *wanted.sources))),
                     finished_at=None,
                 )
-            directory = cls(path, wanted)
+            directory = cls(path, wanted, named=named, emptied=emptied)
             output_file.remove_partial(path)
             directory.parts.create()
             wanted.write(path)
             yield directory
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The sources to scan: those of the record that were named, in its order."""
+        return [source for source in self.record.sources if source in self._named]
 
     def finish(
         self,
@@ -85,7 +101,6 @@ class ScanDirectory:
         left_out: LeftOutFiles,
         unopened: Sequence[str],
         finished_at: str,
-        emptied: Emptied = Emptied.KEEP,
     ) -> GoneImages:
         """Record that all images have a row, and delete the rows of images that are gone.
 
@@ -94,7 +109,6 @@ class ScanDirectory:
             left_out: What the listing left out.
             unopened: Containers that cannot be read; the earlier rows of their images are kept.
             finished_at: ISO 8601 in UTC.
-            emptied: What happens where a source has lost more than half of its images.
 
         Returns:
             What was deleted and kept.
@@ -109,14 +123,17 @@ class ScanDirectory:
                 f"{len(missing):,} part files in {self.parts.directory} were deleted during the "
                 "scan. Run the same command again: it scans their images."
             )
-        gone = find_gone(self.parts, keys, sources=self.record.sources, unopened=unopened)
+        unnamed = [source for source in self.record.sources if source not in self._named]
+        sources = [*self.sources, *unnamed]
+        gone = find_gone(self.parts, keys, sources=sources, unopened=unopened)
+        gone.unnamed = unnamed
         if gone.parts and not left_out.is_complete:
             raise ScanError(
                 f"{', '.join(left_out.names[LeftOut.UNREADABLE])} cannot be read, so the scan is "
                 "not finished, and no earlier row is deleted. Make it readable or remove it, then "
                 "run the same command again."
             )
-        if gone.emptied and emptied is Emptied.KEEP:
+        if gone.emptied and self._emptied is Emptied.KEEP:
             lost = [
                 f"{name} has lost {gone.by_source[name]:,} of its {gone.earlier[name]:,} images"
                 for name in gone.emptied[:MAX_NAMED]
@@ -134,6 +151,7 @@ class ScanDirectory:
             errors.update(footer.errors)
         self.record = replace(
             self.record,
+            sources=tuple(self.sources),
             finished_at=finished_at,
             counts=ScanCounts(images, count, dict(errors)),
             left_out={str(reason): count for reason, count in left_out.counts.items()},
@@ -183,10 +201,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _check(path: Path, earlier: ScanRecord, wanted: ScanRecord) -> None:
-    """Check that a scan can be continued.
+    """Check that a scan can be continued with this model and these limits.
 
     Raises:
-        ScanDiffers: Its rows would not be consistent with the new ones, or would be deleted.
+        ScanDiffers: Its rows would not be consistent with the new ones.
     """
     differences = [
         *_model_differences(earlier.model, wanted.model),
@@ -202,12 +220,24 @@ def _check(path: Path, earlier: ScanRecord, wanted: ScanRecord) -> None:
             f"{path} was scanned with {'; '.join(differences)}. Use the same settings to "
             "continue, or choose another --output."
         )
-    missing = [source for source in earlier.sources if source not in wanted.sources]
-    if missing:
-        raise ScanDiffers(
-            f"{path} is also the scan of {', '.join(missing)}. Name the same sources to continue, "
-            "with patterns in quotes, or choose another --output."
-        )
+
+
+def _check_sources(path: Path, earlier: ScanRecord, wanted: ScanRecord, emptied: Emptied) -> None:
+    """Check that the sources of a scan are named again, or that their rows are to be deleted.
+
+    Raises:
+        ScanDiffers: Some are not. Where all are others, it is another scan, and none is deleted.
+    """
+    unnamed = [source for source in earlier.sources if source not in wanted.sources]
+    is_other = len(unnamed) == len(earlier.sources)
+    if not unnamed or (emptied is Emptied.DELETE and not is_other):
+        return
+    shown = ", ".join([*unnamed[:MAX_NAMED], *(["..."] if len(unnamed) > MAX_NAMED else [])])
+    advice = "" if is_other else " If they are meant to be gone, --delete-gone deletes their rows."
+    raise ScanDiffers(
+        f"{path} is also the scan of {shown}. Name the same sources to continue, with patterns in "
+        f"quotes, or choose another --output.{advice}"
+    )
 
 
 def _model_differences(earlier: ModelIdentity, wanted: ModelIdentity) -> Sequence[str]:

@@ -25,6 +25,7 @@ from nsfw_app.datasets.locations import (
     absolute,
     check_readable,
     is_url,
+    located,
     redacted,
     resolved,
     unescaped,
@@ -153,7 +154,7 @@ def _check_exists(location: str) -> None:
     except ImageError as error:
         if error.kind == ImageErrorKind.MISSING and not is_url(location):
             raise SourceError(f"{redacted(location)} does not exist.") from error
-        raise SourceError(f"{redacted(location)}: {error}") from error
+        raise SourceError(located(location, error)) from error
 
 
 def _found(
@@ -237,7 +238,7 @@ def _lines(location: str) -> Iterator[str | Entry]:
             if line:
                 yield _source(line, row, location)
     except ImageError as error:
-        raise SourceError(f"{redacted(location)}: {error}") from error
+        raise SourceError(located(location, error)) from error
 
 
 def _source(line: str, row: int, location: str) -> str | Entry:

@@ -38,11 +38,16 @@ HEALTH = {
 
 
 class RayNodes:
-    """The nodes of a cluster; `address` and `client_address` are what `--cluster` takes."""
+    """The nodes of a cluster; `address` and `client_address` are what `--cluster` takes.
 
-    def __init__(self) -> None:
+    Args:
+        directory: Of the files that Ray writes: logs, sockets.
+    """
+
+    def __init__(self, directory: Path) -> None:
         from ray.cluster_utils import Cluster
 
+        self.directory = directory
         port = free_port()
         self.client_address = f"ray://127.0.0.1:{port}"
         self._cluster = Cluster(
@@ -75,6 +80,19 @@ class RayNodes:
             if actor["State"] == "ALIVE"
         }
 
+    def command_lines(self) -> list[str]:
+        """The command lines that the cluster stores, of all programs that have used it."""
+        return [job["Entrypoint"] for job in self._cluster.global_state.job_table()]
+
+    def report(self, text: str) -> None:
+        """Send an error to all programs that use the cluster, as its nodes do."""
+        from ray import JobID
+        from ray._raylet import GcsClient
+
+        job = JobID.nil()
+        client = GcsClient(address=self.address)
+        client.publish_error(job.hex().encode(), "worker_died", text, job, TIMEOUT_S)
+
     def pause(self, worker: int) -> None:
         """Stop a process, until it is continued or the cluster ends."""
         os.kill(worker, signal.SIGSTOP)
@@ -104,7 +122,7 @@ def nodes() -> Iterator[RayNodes]:
         }.items():
             patch.setenv(name, value)
         handler = signal.getsignal(signal.SIGTERM)  # which ray replaces
-        started = RayNodes()
+        started = RayNodes(Path(directory))
         try:
             yield started
         finally:

@@ -64,7 +64,8 @@ def scan_all(
     """Scan sources to their end; the scanner, its parts, and sentences about images gone."""
     model = classifier or CountingClassifier()
     gone: Sequence[str] = ()
-    with ScanDirectory.opened(output, record(*sources, classifier=model)) as directory:
+    wanted = record(*sources, classifier=model)
+    with ScanDirectory.opened(output, wanted, emptied=emptied) as directory:
         scanner = Scanner(
             directory.parts,
             classifier=model,
@@ -80,7 +81,6 @@ def scan_all(
                 left_out=scanner.left_out,
                 unopened=scanner.unopened,
                 finished_at="2026",
-                emptied=emptied,
             ).sentences()
     return scanner, parts, gone
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "\n".join(
     (
         "from nsfw_app.datasets import units",
-        "from nsfw_app.cli import main",
+        "from nsfw_app.__main__ import main",
         "units.FILES_PER_CUT, units.MAX_FILES = 5, 8",
         "main()",
     )
@@ -181,6 +182,26 @@ def test_a_source_that_is_lost_exits_1(run: Run, source: Path, output: Path) -> 
     assert f"4 rows of images that are gone were deleted ({source}: 4)." in ended.out
     assert ended.code == 0
     assert set(rows(output)) == {"4.bmp", "5.bmp"}
+
+
+def test_an_archive_that_is_removed_can_be_left_out(run: Run, output: Path, tmp_path: Path) -> None:
+    """Where the shell has named each archive; the refusal names the option."""
+    archives = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    for red, path in enumerate(archives):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{red}.png", image_bytes(red))
+    assert run("scan", *archives, "--output", output).code == 0
+    archives[1].unlink()
+    ended = run("scan", archives[0], "--output", output)
+    assert f"is also the scan of {archives[1]}." in ended.err
+    assert "If they are meant to be gone, --delete-gone deletes their rows." in ended.err
+    assert ended.code == 1
+    assert len(rows(output)) == 2
+    ended = run("scan", archives[0], "--output", output, "--delete-gone")
+    assert f"1 source is not part of the scan any more: {archives[1]}. " in ended.out
+    assert f"1 row of an image that is gone was deleted ({archives[1]}: 1)." in ended.out
+    assert set(rows(output)) == {"0.png"}
+    assert run("scan", archives[0], "--output", output).code == 0
 
 
 def test_verify_reads_all_files(run: Run, source: Path, output: Path) -> None:
@@ -404,6 +425,38 @@ def test_ctrl_c_while_the_program_is_loaded(source: Path, output: Path, module: 
     )
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "", "")
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "delay_s"), [("scan", 0), ("scan", 0.15), ("classify", 0.05), ("evaluate", 0.1)]
+)
+def test_ctrl_c_while_the_model_is_loaded(
+    source: Path, output: Path, command: str, delay_s: float
+) -> None:
+    """The process ends with the same code, and never aborts in the thread that loads."""
+    for label in ("safe", "unsafe"):  # what `evaluate` reads
+        (source / label).mkdir()
+        (source / label / "0.bmp").write_bytes((source / "0.bmp").read_bytes())
+    options = ["--output", str(output)] if command == "scan" else []
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "NSFW_MODEL": "open-nsfw",
+        "NSFW_DATA_DIR": str(output.parent / "data"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nsfw_app", command, str(source), *options],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "onnxruntime" not in maps.read_text():
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130, err
 
 
 def test_a_second_ctrl_c_stops_at_once(large: Path, output: Path) -> None:

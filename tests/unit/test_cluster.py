@@ -22,6 +22,7 @@ from nsfw_app.datasets.scan_directory import ScanDirectory
 from nsfw_app.datasets.scan_record import ScanRecord
 from tests.support.commands import Run, run
 from tests.support.fakes import image_bytes
+from tests.support.range_server import range_server
 from tests.support.ray_cluster import (
     AUTH,
     ENVIRONMENT,
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "\n".join(
     (
         "from nsfw_app.datasets import units",
-        "from nsfw_app.cli import main",
+        "from nsfw_app.__main__ import main",
         "units.FILES_PER_CUT, units.MAX_FILES = 5, 8",
         "main()",
     )
@@ -58,6 +59,7 @@ HOSTILE = {
 }
 TOTAL = COUNT + len(HOSTILE) + 2  # members of an archive
 TIMEOUT_S = 120
+SECRET = "5ecret-0f-anna"
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +227,36 @@ def test_kill_the_command_a_worker_and_a_node(
     assert process.returncode == 3, err
     assert f"{TOTAL} images" in out
     assert_complete(output, expected)
+
+
+def test_credentials_of_a_list_are_not_stored(nodes: RayNodes, output: Path) -> None:
+    """Neither in the command line that Ray stores, nor in its logs, nor in the result."""
+    names = output.with_name("list.txt")
+    with range_server() as server:
+        server.password = f"anna:{SECRET}"
+        server.files["/x.png"] = image_bytes(1)
+        host = server.url.removeprefix("http://")
+        names.write_text(f"http://anna:{SECRET}@{host}/x.png?sig={SECRET}\n")
+        process = started(Path(f"@{names}"), output, nodes.address)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert "1 images" in out, err
+    assert process.returncode == 0
+    lines = nodes.command_lines()
+    assert any(str(names) in line for line in lines)
+    assert not any(SECRET in line for line in lines)
+    for path in (*nodes.directory.rglob("*"), *output.rglob("*")):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+def test_messages_of_ray_are_no_results(nodes: RayNodes, source: Path, output: Path) -> None:
+    """As about a worker that ran out of memory: they go to standard error."""
+    process = started(source, output, nodes.address)
+    wait_for_parts(process, output, 2)
+    nodes.report("A worker died.")
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert "A worker died." in err
+    assert out.startswith(f"{TOTAL} images in")
+    assert out.count("\n") == 1
 
 
 def test_ctrl_c_on_a_local_cluster(

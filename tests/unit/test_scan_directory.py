@@ -118,6 +118,56 @@ def test_sources_can_be_added_and_not_left_out(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_source_that_is_gone_can_be_left_out(tmp_path: Path) -> None:
+    """With `--delete-gone`, as the refusal says. Rows of the others are kept, shared ones, too."""
+    a, b, output = tmp_path / "a", tmp_path / "a" / "b", tmp_path / "out"
+    photos(a, 3), photos(b, 2, first=50), photos(tmp_path / "c", 4, first=100)
+    zipped(tmp_path / "d.zip", "x.png", "y.png", "z.png")
+    scan_all([a, b, tmp_path / "c", tmp_path / "d.zip"], output)
+    for name in ("c", "d.zip"):
+        (tmp_path / name).rename(tmp_path / f"{name}.gone")
+    unnamed = f"{tmp_path}/c, {tmp_path}/d.zip"
+    with pytest.raises(ScanDiffers, match=f"also the scan of {b}, ") as refused:
+        scan_all([a], output)
+    assert "--delete-gone deletes their rows" in str(refused.value)
+    assert len(rows(output)) == 12
+    classifier = CountingClassifier()
+    _, _, gone = scan_all([b, a], output, emptied=Emptied.DELETE, classifier=classifier)
+    assert classifier.seen == 0
+    assert gone == [
+        f"2 sources are not part of the scan any more: {unnamed}.",
+        f"7 rows of images that are gone were deleted ({tmp_path}/c: 4, {tmp_path}/d.zip: 3).",
+    ]
+    assert len(rows(output)) == 5
+    assert ScanRecord.read(output).sources == (str(a), str(b))
+    assert scan_all([a, b], output)[2] == []
+    _, _, gone = scan_all([a], output, emptied=Emptied.DELETE)
+    assert gone == [f"1 source is not part of the scan any more: {b}."]
+    assert len(rows(output)) == 5
+
+
+def test_a_source_that_is_left_out_stays_until_the_scan_is_finished(tmp_path: Path) -> None:
+    """A run that was killed deletes nothing, and the next one without the option is refused."""
+    a, b, output = photos(tmp_path / "a", 3), photos(tmp_path / "b", 2, first=50), tmp_path / "out"
+    scan_all([a, b], output)
+    with ScanDirectory.opened(output, record(a), emptied=Emptied.DELETE) as directory:
+        assert directory.sources == [str(a)]
+    assert len(rows(output)) == 5
+    with pytest.raises(ScanDiffers, match=f"also the scan of {b}"):
+        scan_all([a], output)
+
+
+def test_another_scan_is_never_deleted(tmp_path: Path) -> None:
+    """Where no source of it is named, `--delete-gone` neither works nor is recommended."""
+    a, b, output = photos(tmp_path / "a", 3), photos(tmp_path / "b", 2, first=50), tmp_path / "out"
+    scan(a, output)
+    for emptied in Emptied:
+        with pytest.raises(ScanDiffers, match="choose another --output") as refused:
+            scan_all([b], output, emptied=emptied)
+        assert "--delete-gone" not in str(refused.value)
+    assert len(rows(output)) == 3
+
+
 def test_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
     """Temporary files that were not given their names yet."""
     opened(tmp_path)

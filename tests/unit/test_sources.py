@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nsfw_app.dataset_errors import SourceError
+from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry, Part
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import resolved
@@ -367,6 +368,24 @@ def test_a_damaged_line_is_one_error(tmp_path: Path, reader: Reader, line: str) 
     (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
     found = [outcome(reader, each) for each in entries(f"@{tmp_path}/list.txt")]
     assert sorted(found, key=str) == [b"one", "unreadable"]
+
+
+@pytest.mark.parametrize("line", ["http://[x/", "http://anna:secret@[x?w=1"])
+def test_a_line_without_a_file_name_is_named_in_its_error(tmp_path: Path, line: str) -> None:
+    """By the whole URL, without credentials."""
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    (entry,) = entries(f"@{tmp_path}/list.txt")
+    with pytest.raises(ImageError, match=r"^http://\[x") as refused:
+        files.status(entry.file)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_named_once() -> None:
+    """In the error about a source that has no file name."""
+    url = "http://127.0.0.1:1/"
+    with pytest.raises(SourceError, match=rf"^{url} cannot be read") as refused:
+        entries(url)
+    assert str(refused.value).count(url) == 1
 
 
 def test_a_line_that_a_list_may_not_have_is_one_error(reader: Reader) -> None:
