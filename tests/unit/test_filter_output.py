@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -620,3 +621,24 @@ def test_images_of_a_source_that_is_not_utf_8_are_found(
         pytest.raises(ScanFilterError, match="Choose another --output"),
     ):
         write_images(parts, rows, output=source / "x", kind=FilterFormat.COPY, shard_images=1)
+
+
+@pytest.mark.parametrize("kind", [FilterFormat.COPY, FilterFormat.HARDLINK, FilterFormat.SYMLINK])
+def test_a_file_that_a_table_names_can_be_linked(tmp_path: Path, kind: FilterFormat) -> None:
+    """It is a file of its own; one that has changed since the scan is not written."""
+    photo, output = tmp_path / "a.png", tmp_path / "kept"
+    photo.write_bytes(image_bytes(10))
+    image = pa.array([{"bytes": None, "path": "a.png"}])
+    image = image.cast(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": image}), tmp_path / "x.parquet")
+    scan(tmp_path / "x.parquet", tmp_path / "scanned")
+    parts = ScannedParts(tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(parts, rows, output=output, kind=kind, shard_images=1)
+    (path,) = (each for each in files_in(output) if each.name != "metadata.jsonl")
+    assert path.read_bytes() == photo.read_bytes()
+    assert path.is_symlink() == (kind is FilterFormat.SYMLINK)
+    change(photo, image_bytes(20))
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_images(parts, rows, output=tmp_path / "later", kind=kind, shard_images=1)
+    assert not rows.counts.kept
