@@ -10,7 +10,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.arrivals import LABEL, PROVISIONAL, REVIEWED
@@ -95,7 +95,7 @@ class ScanDraws:
             model: Of the scan.
         """
         found = []
-        for row in self._connections.db.execute(DRAWS, {"scan": scan, **_columns(model)}):
+        for row in self._connections.db.execute(DRAWS, {"scan": scan, **asdict(model)}):
             label = row["label"] or row["provisional"]
             found.append(
                 ScanDraw(
@@ -119,15 +119,6 @@ class ScanDraws:
             model: Of the scan.
             probability: Of that draw, in (0, 1].
         """
-        values = {"images": json.dumps([*images]), "probability": probability, **_columns(model)}
+        values = {"images": json.dumps([*images]), "probability": probability, **asdict(model)}
         with self._connections.writing() as db:
             db.execute(RAISE, values)
-
-
-def _columns(model: ModelIdentity) -> dict[str, str]:
-    return {
-        "model": model.model,
-        "revision": model.revision,
-        "weights_sha256": model.weights_sha256,
-        "backend": model.backend,
-    }
