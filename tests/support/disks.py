@@ -1,11 +1,13 @@
 """Disks that tests fill up or make read-only."""
 
+import errno
 import os
 import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 DISK_KB = 2_000
 
@@ -59,3 +61,11 @@ def small_disk(path: Path) -> Iterator[Disk]:
         yield disk
     finally:
         disk.close()
+
+
+def no_space(*_: object, **__: object) -> NoReturn:
+    """Fail as a write to a full disk, in place of one, where mounting is not permitted.
+
+    The limit of file sizes is no replacement where the database must be written, too.
+    """
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

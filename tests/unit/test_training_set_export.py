@@ -22,7 +22,7 @@ from nsfw_app.datasets.training_set_export import SetFormat
 from nsfw_app.records import Label, Reason
 from nsfw_app.store import Store
 from tests.support.commands import Run, run
-from tests.support.disks import small_disk
+from tests.support.disks import no_space, small_disk
 from tests.support.labeled_store import add_labeled, fill_labeled, open_labeled_store, pattern
 from tests.support.sample_records import answer, person
 
@@ -273,14 +273,19 @@ def test_nothing_is_written_that_is_not_complete(
 
 @pytest.mark.parametrize("set_format", SetFormat)
 def test_a_full_disk_is_named(
-    set_format: SetFormat, store: Store, tmp_path: Path, run: Run
+    set_format: SetFormat,
+    store: Store,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """That of the output, not that of the data directory."""
     fill_labeled(store, 5)
     with small_disk(tmp_path / "disk") as disk:
-        if not disk.is_mounted:
-            pytest.skip("Mounting is not permitted.")
-        disk.fill()
+        if disk.is_mounted:
+            disk.fill()
+        else:
+            monkeypatch.setattr(training_set_export, "_write", no_space)
         output = disk.path / "set"
         done = run("training-set", "--settled", "--format", set_format, "--output", output)
         assert done.code == 1
