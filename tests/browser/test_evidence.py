@@ -14,7 +14,7 @@ from nsfw_app.store import Store
 from tests.browser.test_accessibility import findings
 from tests.browser.test_layout import FITS, OVERLAPS
 from tests.support.arrivals import SETTINGS, arrive_all, generate, review_drawn
-from tests.support.browser import open_tab, opened, requests_of
+from tests.support.browser import open_tab, opened, requests_of, resize
 from tests.support.screenshots import SIZES
 from tests.support.server import Server, serving
 
@@ -170,11 +170,11 @@ def check_layout(page: Page) -> None:
     """With all tables open nothing is cut or covered, at any size and in each set of colors."""
     page.evaluate(OPEN_ALL, True)
     for size, viewport in SIZES.items():
-        page.set_viewport_size(viewport)
+        resize(page, **viewport)
         page.wait_for_function(FITS)
         assert page.evaluate(OVERLAPS) == [], size
         assert page.evaluate(BROKEN_DATES) == [], size
-    page.set_viewport_size(SIZES["390x844"])
+    resize(page, **SIZES["390x844"])
     table = page.get_by_role("region", name="Recall and precision by threshold")
     rows = table.get_by_role("row")
     table.focus()
@@ -182,7 +182,7 @@ def check_layout(page: Page) -> None:
     expect(rows.last).to_be_in_viewport()
     assert is_in(table.get_by_role("columnheader", name="Threshold"), table)
     assert all(is_in(row, table) for row in rows.all()[-8:])
-    page.set_viewport_size(SIZES["1440x900"])
+    resize(page, **SIZES["1440x900"])
     page.evaluate(OPEN_ALL, False)
     page.emulate_media(color_scheme="dark")
     expect(page.locator("body.dark")).to_be_attached()

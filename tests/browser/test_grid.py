@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from nsfw_app.imaging import previews
-from tests.support.browser import intercept, open_tab, requests_of
+from tests.support.browser import intercept, open_tab, requests_of, resize
 from tests.support.server import Server
 
 COUNT = 12
@@ -455,7 +455,7 @@ def test_a_row_of_the_grid_is_a_line_of_cards(page: Page, files: list[Path]) -> 
         assert grid.get_by_role("row").get_by_role("gridcell").count() == cards
 
     check(COUNT)
-    page.set_viewport_size({"width": 900, "height": 900})
+    resize(page, 900, 900)
     check(COUNT)
     page.locator("#grid .card").nth(5).focus()
     page.keyboard.press("+")
@@ -768,7 +768,7 @@ def test_a_whole_card_is_visible_on_a_low_screen(page: Page, files: list[Path]) 
     """At 720x450, as at 200 % zoom, a card and its buttons are in view, uncovered by bars."""
     long = files[0].with_name("a rather long name of an image that does not fit 0042.png")
     files[0].rename(long)
-    page.set_viewport_size({"width": 720, "height": 450})
+    resize(page, 720, 450)
     add(page, [long, *files[1:]])
     for size in range(6):
         card = page.locator("#grid .card").nth(4)
@@ -810,7 +810,7 @@ def test_the_tools_take_one_line_above_the_cards(page: Page, files: list[Path]) 
     add(page, files)
     expect(page.get_by_text("Add files", exact=True)).to_be_visible()
     for size, most in (((1440, 900), 56), ((390, 844), 8)):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
+        resize(page, *size)
         page.evaluate("scrollTo(0, 0)")
         tabs = page.locator("[role=tabpanel]:visible").first.bounding_box()
         card = page.locator("#grid .card").first.bounding_box()

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from tests.browser.test_accessibility import findings
 from tests.browser.test_layout import FITS, OVERLAPS
-from tests.support.browser import intercept, open_tab, opened, requests_of
+from tests.support.browser import intercept, open_tab, opened, requests_of, resize
 from tests.support.server import Server
 
 SAMPLES = Path(__file__).parents[2] / "nsfw_app/ui/assets/review/samples"
@@ -145,13 +145,13 @@ def test_the_map_lies_on_the_image(scripted: Page, files: list[Path]) -> None:
         expect(preview.locator(".real")).to_have_count(0)
         reveal(page, preview)
         for width, height in ((1440, 900), (390, 844), (720, 450)):
-            page.set_viewport_size({"width": width, "height": height})
+            resize(page, width, height)
             page.wait_for_function(FITS)
             assert preview.evaluate(OFFSET) < 1, (file.name, width)
         page.keyboard.up("v")
         expect(preview.locator(".real")).to_have_count(0)
         expect(preview.locator(".heat-map")).to_be_visible()
-        page.set_viewport_size({"width": 1440, "height": 900})
+        resize(page, 1440, 900)
         page.keyboard.press("h")
         expect(preview.locator(".heat-map")).to_have_count(0)
     open_tab(page, "Gallery")
@@ -306,7 +306,7 @@ def test_maps_are_accessible_and_fit(browser: Browser, server: Server, scheme: s
         expect(text(page)).to_contain_text(SENTENCE)
         found = findings(page, "Review")
         for width, height in ((390, 844), (720, 450), (1440, 900)):
-            page.set_viewport_size({"width": width, "height": height})
+            resize(page, width, height)
             page.wait_for_function(FITS)
             assert page.evaluate(OVERLAPS) == [], width
         open_tab(page, "Gallery")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import open_tab, opened
+from tests.support.browser import open_tab, opened, resize
 from tests.support.sample_page import GALLERY, sample_page, walk
 from tests.support.screenshots import SIZES
 from tests.support.server import Server
@@ -105,7 +105,7 @@ def test_nothing_overlaps_or_leaves_the_screen(browser: Browser, app: Server) ->
     with opened(browser, app.url) as page:
         for tab in walk(page):
             for size, viewport in SIZES.items():
-                page.set_viewport_size(viewport)
+                resize(page, **viewport)
                 page.wait_for_function(FITS)
                 assert page.evaluate(OVERLAPS) == [], f"{tab} at {size}"
 
@@ -142,7 +142,7 @@ def test_a_low_screen_shows_an_image_with_its_buttons(browser: Browser, app: Ser
         for tab in walk(page):
             if tab not in shown:
                 continue
-            page.set_viewport_size(LOW)
+            resize(page, **LOW)
             page.wait_for_function(FITS)
             stuck = page.evaluate(
                 """() => [...document.querySelectorAll('.gradio-container *')]
@@ -244,7 +244,7 @@ def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
     }
     with opened(browser, app.url) as page:
         open_tab(page, "Gallery")
-        page.set_viewport_size(SIZES["390x844"])
+        resize(page, **SIZES["390x844"])
         folder = page.locator("#gallery-tools .folder")
         expect(folder).to_be_visible()
         assert is_on_screen(folder)
@@ -252,7 +252,7 @@ def test_little_is_above_the_first_image(browser: Browser, app: Server) -> None:
             if tab not in images:
                 continue
             for size, most in (("390x844", 90), ("1440x900", 120)):
-                page.set_viewport_size(SIZES[size])
+                resize(page, **SIZES[size])
                 page.wait_for_function(FITS)
                 page.evaluate("() => window.scrollTo(0, 0)")
                 box = page.locator(images[tab]).first.bounding_box()

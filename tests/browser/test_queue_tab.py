@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.browser import intercept, open_tab, opened
+from tests.support.browser import intercept, open_tab, opened, resize
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, serving
 
@@ -275,7 +275,7 @@ def test_the_stage_keeps_its_size_and_place(browser: Browser, ann: Server) -> No
     with opened(browser, ann.url) as page:
         open_tab(page, "Queue")
         for width, height, above in ((1440, 900, 120), (390, 844, 90)):
-            page.set_viewport_size({"width": width, "height": height})
+            resize(page, width, height)
             expect(page.locator(CAPTION)).to_be_visible()
             places = set()
             for _ in range(4):
@@ -430,7 +430,7 @@ def test_leaving_the_tab_releases_leases(browser: Browser, ann: Server) -> None:
         add(ann, red)
     leases = "select count(*) as n from queue where leased_by = 'ann'"
     with opened(browser, ann.url) as page:
-        page.set_viewport_size({"width": 390, "height": 844})
+        resize(page, 390, 844)
         open_tab(page, "Queue")
         expect(page.locator(CAPTION)).to_be_visible()
         expect(page.locator("#queue-decision .region")).not_to_be_in_viewport()

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from nsfw_app.accounts import Accounts
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
-from tests.support.browser import sign_out
+from tests.support.browser import resize, sign_out
 from tests.support.oidc_provider import CLIENT, certified_provider
 from tests.support.server import Server, free_port, serving
 
@@ -37,11 +37,11 @@ def check_dialog(page: Page) -> None:
     dialog = page.get_by_role("dialog")
     for scheme, width in (("light", 1440), ("dark", 390)):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_viewport_size({"width": width, "height": 844})
+        resize(page, width, 844)
         faults = Axe().run(page, context="dialog.access").response["violations"]
         assert [fault["id"] for fault in faults] == []
         assert dialog.evaluate("node => node.scrollWidth <= node.clientWidth")
-    page.set_viewport_size({"width": 1440, "height": 900})
+    resize(page, 1440, 900)
 
 
 def test_sign_in_sessions_and_sign_out(browser: Browser, tmp_path: Path) -> None:

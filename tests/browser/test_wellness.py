@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from nsfw_app.ui.policy_text import WORD_JOINER
-from tests.support.browser import open_tab, opened, requests_of
+from tests.support.browser import open_tab, opened, requests_of, resize
 from tests.support.server import Server, serving
 
 PAUSE_AFTER = 3
@@ -322,7 +322,7 @@ def test_the_top_bar_is_one_line_on_a_phone(browser: Browser, server: Server) ->
     """At 390 pixels facts and tools are in a menu; nothing overflows, also in an outage."""
     with opened(browser, server.url) as page:
         expect(page.locator("#model-banner")).to_be_hidden()
-        page.set_viewport_size({"width": 390, "height": 844})
+        resize(page, 390, 844)
         bar = page.locator(".topbar")
         assert bar.evaluate("e => e.offsetHeight") <= 40
         assert page.evaluate("document.documentElement.scrollWidth") == 390

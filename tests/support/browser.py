@@ -21,6 +21,9 @@ CHROMIUM_FLAGS = [
 TIMEOUT_MS = 15_000  # of expectations and actions: other tests use the second core
 PROBE = "/desk/heartbeat?intercepted"
 IS_INTERCEPTED = f"fetch('{PROBE}').then((r) => r.text()).then((text) => text === 'intercepted')"
+# Once the page has this width, and observers of sizes, which run in a frame, have done their work.
+RESIZED = """width => innerWidth === width &&
+  new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"""
 FAILED_REQUEST = "Failed to load resource"  # what the console reports in an outage
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -90,6 +93,12 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 def open_tab(page: Page, name: str) -> None:
     """Click a tab."""
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def resize(page: Page, width: int, height: int) -> None:
+    """Change the size of the viewport, and wait until the page has followed."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_function(RESIZED, arg=width)
 
 
 def sign_out(page: Page) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from tests.support.browser import launched, opened
+from tests.support.browser import launched, opened, resize
 from tests.support.sample_page import sample_page, walk
 from tests.support.server import ROOT
 
@@ -55,7 +55,7 @@ def take(directory: Path, *, full: bool) -> None:
     with pages("light", "dark") as each:
         for scheme, tab, page in each:
             for size, viewport in SIZES.items():
-                page.set_viewport_size(viewport)
+                resize(page, **viewport)
                 page.wait_for_timeout(300)  # Gradio's tabs measure themselves
                 path = directory / f"{tab.lower()}-{scheme}-{size}.png"
                 page.screenshot(path=path, full_page=full)
@@ -67,7 +67,7 @@ def take_for_readme(directory: Path) -> None:
         for scheme, tab, page in each:
             if README.get(tab) != scheme:
                 continue
-            page.set_viewport_size(SIZES["1440x900"])
+            resize(page, **SIZES["1440x900"])
             if tab == "Gallery":
                 for key in ("1", "1", "2", "ArrowRight"):
                     page.keyboard.press(key)
