@@ -115,27 +115,37 @@ def lock(artifacts_dir: Path) -> Iterator[None]:
     """Hold the directory of optimized models exclusively, among all threads and processes.
 
     The operating system releases the lock when a process ends, however it ends.
+
+    Raises:
+        StorageError: The directory cannot be written.
     """
-    private_files.make_directory(artifacts_dir)
-    with (artifacts_dir / LOCK).open("a") as file:
+    with private_files.storage_errors():
+        private_files.make_directory(artifacts_dir)
+        file = (artifacts_dir / LOCK).open("a")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
 def new_build(builds: Path) -> Iterator[Path]:
-    """An empty directory that becomes the latest build when the block ends without an error."""
-    private_files.make_directory(builds)
+    """An empty directory that becomes the latest build when the block ends without an error.
+
+    Raises:
+        StorageError: The directory, or a file in it, cannot be written.
+    """
     build = f"{time.time_ns():020}-{uuid.uuid4().hex}"
     partial = builds / f".{build}"
-    partial.mkdir(mode=0o700)
-    try:
-        yield partial
-        private_files.restrict_tree(partial)
-        partial.replace(builds / build)
-        _delete_replaced(builds, by=build)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with private_files.storage_errors():
+        private_files.make_directory(builds)
+        partial.mkdir(mode=0o700)
+        try:
+            yield partial
+            private_files.restrict_tree(partial)
+            partial.replace(builds / build)
+            _delete_replaced(builds, by=build)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write(directory: Path, optimized_model: OptimizedModel) -> None:
@@ -147,13 +157,17 @@ def write(directory: Path, optimized_model: OptimizedModel) -> None:
 
 
 def write_attempts(artifacts_dir: Path, origin: ModelVersion, attempts: Sequence[Attempt]) -> None:
-    """Store the attempts of `optimize` in place of its earlier ones."""
+    """Store the attempts of `optimize` in place of its earlier ones.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
     path = _model_dir(artifacts_dir, origin) / ATTEMPTS
-    private_files.make_directory(path.parent)
     values = {"origin": asdict(origin), "attempts": [asdict(attempt) for attempt in attempts]}
-    partial = path.with_suffix(f".{uuid.uuid4().hex}")
-    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with private_files.storage_errors():
+        private_files.make_directory(path.parent)
+        with private_files.staged_file(path) as file:
+            file.write(f"{json.dumps(values, indent=2)}\n".encode())
 
 
 def read_attempts(artifacts_dir: Path, origin: ModelVersion) -> list[Attempt]:

@@ -212,6 +212,9 @@ def compare_half(original: HalfPrecision, half: Backend, artifacts_dir: Path) ->
         original: In 32-bit floats.
         half: What its `to_half` returned.
         artifacts_dir: Directory of optimized models, where the report is stored.
+
+    Raises:
+        StorageError: The report cannot be stored.
     """
     with build_files.lock(artifacts_dir):
         return _compare_half(original, half, artifacts_dir)

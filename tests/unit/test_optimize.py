@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from nsfw_app import settings, system
 from nsfw_app.bootstrap import open_store
 from nsfw_app.cli import app
-from nsfw_app.errors import ModelUnsupported
+from nsfw_app.errors import ModelUnsupported, StorageError, StorageErrorKind
 from nsfw_app.models import build_files, calibration_set, parity, selection
 from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
@@ -32,6 +32,7 @@ from nsfw_app.models.selection import BackendConfig, open_optimized_model
 from nsfw_app.records import LabelRole, Policy
 from nsfw_app.system import BF16_FLAGS, Cpu
 from tests.support.architectures import saved
+from tests.support.disks import no_space
 from tests.support.optimized_models import POLICY, all_formats, build, loaded, write_images
 from tests.support.tiny_vit import trained
 
@@ -496,6 +497,38 @@ def test_the_command(vit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (entry,) = open_store(settings.load()).audit.entries()
     details = {"format": "onnx", "forced": False}
     assert (entry.action, entry.subject, entry.details) == ("optimize", vit.name, details)
+
+
+@pytest.mark.parametrize(
+    ("room", "method"), [(Exporter, "_onnx"), (build_files, "write")], ids=["model", "description"]
+)
+def test_a_full_disk_is_an_error(
+    room: object,
+    method: str,
+    vit: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not a format that the model cannot have; nothing of the build is left."""
+    monkeypatch.setattr(room, method, no_space)
+    with pytest.raises(StorageError, match=r"disk .* is full") as caught:
+        build(vit, Format.ONNX, tmp_path, images=images)
+    assert caught.value.reason is StorageErrorKind.FULL
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_attempts_that_cannot_be_stored_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the last `optimize` stay."""
+    origin = ModelVersion("m", "r", "w")
+    attempts = [Attempt(Format.ONNX, kept=False, outcome="Not kept.")]
+    build_files.write_attempts(tmp_path, origin, attempts)
+    monkeypatch.setattr(build_files.private_files, "staged_file", no_space)
+    with pytest.raises(StorageError, match="is full"):
+        build_files.write_attempts(tmp_path, origin, [])
+    assert build_files.read_attempts(tmp_path, origin) == attempts
 
 
 @pytest.mark.usefixtures("int8_cpu")

@@ -69,6 +69,7 @@ class Builder:
 
         Raises:
             ModelError: It was not kept; the message says why.
+            StorageError: The directory of optimized models cannot be written.
         """
         origin = self.original.origin
         with build_files.new_build(

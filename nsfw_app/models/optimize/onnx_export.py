@@ -99,11 +99,14 @@ class Exporter:
 
         Raises:
             ModelUnsupported: The model cannot be exported in this format.
+            OSError: The directory cannot be written.
         """
         try:
             with _libraries_quiet(), torch.inference_mode():
                 self._writers[kind](directory)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             log.debug("Export to %s failed.", kind, exc_info=True)
             raise ModelUnsupported(
                 f"The model cannot be exported to {kind}: {_first_line(error)}"

@@ -65,6 +65,7 @@ def optimize(
         ModelError: The model cannot be loaded; or the format requested by name cannot be built, or
             its scores differ too much.
         SettingsError: The directory holds no image.
+        StorageError: The directory of optimized models cannot be written.
     """
     # Imports torch, so only where it is used.
     from nsfw_app.models.backends.pytorch import TransformersBackend
@@ -110,6 +111,9 @@ def measure_embedded(
         backends: The directory to store it in, and the policy that parity is checked against.
         threads: CPU threads.
         progress: Called with a sentence about each step.
+
+    Raises:
+        StorageError: The report cannot be stored.
     """
     from nsfw_app.models.backends.open_nsfw import OpenNSFW
 
