@@ -13,6 +13,7 @@ from nsfw_app import settings
 from nsfw_app.bootstrap import open_policies, open_store
 from nsfw_app.cli.output_file import check_local
 from nsfw_app.cli.progress import progress_output
+from nsfw_app.errors import NSFWReviewError
 from nsfw_app.models.selection import BackendConfig
 
 EXIT_NOT_WRITTEN = 1
@@ -73,6 +74,9 @@ def train(
         typer.echo(f"Interrupted: {output} was not written.", err=True)
         _say_kept(config.features_dir)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except NSFWReviewError:
+        _say_kept(config.features_dir)
+        raise
     typer.echo(json.dumps(report.to_json()) if as_json else summary(report))
     if not report.written:
         typer.echo(f"{output} was not written. Use --force to write it anyway.", err=True)

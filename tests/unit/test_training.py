@@ -36,7 +36,7 @@ from nsfw_app.models.training.regression import fit_head
 from nsfw_app.records import Label, LabelRole, Policy
 from nsfw_app.review.policies import PolicyBook
 from tests.support.commands import Run, run
-from tests.support.disks import small_disk
+from tests.support.disks import no_space, small_disk
 from tests.support.optimized_models import POLICY, build, loaded
 from tests.support.tiny_vit import relabeled, tinted_image, torch_backend, trained
 from tests.support.training_sets import (
@@ -650,6 +650,17 @@ def test_an_interrupted_command_says_how_to_continue(
     assert f"Interrupted: {tmp_path / 'new'} was not written." in err.splitlines()
     left = [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "new"))]
     assert left == ["new.features"] * has_features
+
+
+def test_a_command_that_fails_says_how_to_continue(
+    run: Run, vit: Path, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an interrupt: features of all images may be hours of work."""
+    monkeypatch.setattr("nsfw_app.datasets.training.write_model", no_space)
+    code, out, err = run("train", noise, "--output", tmp_path / "new", "--model", vit)
+    assert (code, out) == (1, "")
+    assert kept_in(tmp_path / "new.features") in err.splitlines()
+    assert f"Error: {tmp_path / 'new'} cannot be written: No space left on device.\n" in err
 
 
 def test_damaged_images_are_an_error(vit: Path, noise: Path, tmp_path: Path) -> None:
