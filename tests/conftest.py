@@ -3,10 +3,11 @@
 - No test connects to another machine.
 - No test sees the settings of the shell that runs it.
 - Tests whose ids have a prefix in `SLOW` get the marker `slow`.
+- Files of browser tests run between all others, see `interleaved`.
 """
 
 import os
-from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,31 @@ SLOW = (
 )
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark slow tests, which `-m "not slow"` leaves out."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow tests, which `-m "not slow"` leaves out, and put the files in their order."""
     for item in items:
         if item.nodeid.removeprefix("tests/").startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    items[:] = interleaved(items)
+
+
+def interleaved(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests with the files of browser tests spread evenly among the others, slow ones first.
+
+    A browser test keeps both cores busy, and two at once wait for each other; others often leave
+    one idle.
+    """
+    files = [list(tests) for _, tests in groupby(items, lambda item: item.path)]
+    in_browser = [tests for tests in files if tests[0].path.parent.name == "browser"]
+    others = [tests for tests in files if tests[0].path.parent.name != "browser"]
+    others.sort(key=lambda tests: not any(item.get_closest_marker("slow") for item in tests))
+    placed = [
+        (number / len(kind), tests)
+        for kind in (in_browser, others)
+        for number, tests in enumerate(kind)
+    ]
+    placed.sort(key=lambda pair: pair[0])
+    return [item for _, tests in placed for item in tests]
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,7 @@ node --test tests/js/*.test.js
 mypy >tests/.venv/mypy.log 2>&1 &
 types=$!
 failed=0
-# Files in their order: by number of tests, browser files, which are slow, would be last.
+# Files in the order of conftest.py: by number of tests, those of the browser would be last.
 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" || failed=$?
 wait "$types" || failed=$?
 cat tests/.venv/mypy.log
