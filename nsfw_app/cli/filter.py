@@ -107,7 +107,7 @@ def filter_images(
     policies = open_policies(chosen, store)
     policy = _policy(policies.of(parts.record.model.model), parts.record.policy, threshold)
     columns = schema(tuple(parts.record.roles))
-    labels = human_labels(store) if decisions else HumanLabels()
+    labels = human_labels(store) if decisions or report else HumanLabels()
     scan, model = str(directory.resolve()), parts.record.model
     draws = store.scan_draws.of(scan, model) if report or sample else []
     criteria = Criteria(
@@ -119,6 +119,7 @@ def filter_images(
         settled=labels.settled,
         differing=labels.differing,
         doubted=labels.doubted,
+        uses_labels=decisions,
         restricted=_restricted(store),
         drawn=frozenset(draw.image_sha256 for draw in draws),
     )
@@ -167,13 +168,12 @@ def filter_images(
             rows.counts,
             rate=unsafe_rate(criteria, rows.counts, draws, arrived),
             where=where,
-            uses_decisions=decisions,
         )
         _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
     if decisions:
         found = labels_sentence(len(labels), chosen.data_dir.resolve(), rows.counts)
         typer.echo(printable(found), err=True)
-    typer.echo(printable(counts_sentences(rows.counts, policy)), err=True)
+    typer.echo(printable(counts_sentences(rows.counts, criteria)), err=True)
     if unread or any(number for drop, number in rows.counts.dropped.items() if drop in UNREAD):
         raise typer.Exit(EXIT_UNREAD)
 

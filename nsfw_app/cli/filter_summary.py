@@ -4,10 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nsfw_app.records import Policy
-
 if TYPE_CHECKING:
-    from nsfw_app.datasets.filtering import FilterCounts
+    from nsfw_app.datasets.filtering import Criteria, FilterCounts
     from nsfw_app.datasets.review_batch import Queued
 
 
@@ -52,8 +50,9 @@ def labels_sentence(found: int, data_dir: Path, counts: "FilterCounts") -> str:
     )
 
 
-def counts_sentences(counts: "FilterCounts", policy: Policy) -> str:
+def counts_sentences(counts: "FilterCounts", criteria: "Criteria") -> str:
     """What became of all images, by reason, and under which policy."""
+    policy = criteria.policy
     dropped, unavailable = counts.dropped.total(), counts.unavailable.total()
     reasons = Counter({REASONS[drop]: number for drop, number in counts.dropped.items()})
     sentences = [
@@ -62,8 +61,8 @@ def counts_sentences(counts: "FilterCounts", policy: Policy) -> str:
         f"Threshold {policy.threshold:g}, review band {policy.review_from:g} to "
         f"{policy.review_to:g}.",
     ]
-    if counts.by_settled_label:
-        sentences.append(f"{counts.by_settled_label:,} are kept by a human label.")
+    if criteria.uses_labels and (by_label := counts.kept_by_label.total()):
+        sentences.append(f"{by_label:,} are kept by a human label.")
     return " ".join(sentences)
 
 

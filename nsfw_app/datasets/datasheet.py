@@ -47,7 +47,6 @@ def datasheet(
     *,
     rate: UnsafeRate | None,
     where: str | None,
-    uses_decisions: bool,
 ) -> dict[str, Any]:
     """The datasheet as JSON.
 
@@ -55,9 +54,8 @@ def datasheet(
         record: Of the scan.
         criteria: By which images were kept.
         counts: What became of the images.
-        rate: Estimated for the kept images without a settled label; None without evidence.
+        rate: Estimated, see `FilterCounts.estimated_scores`; None without evidence.
         where: The condition as it was written.
-        uses_decisions: Whether settled labels override the model's.
     """
     policy = criteria.policy
     return {
@@ -83,7 +81,7 @@ def datasheet(
             "max_score": criteria.max_score,
             "where": where,
             "unique": criteria.is_unique,
-            "decisions": uses_decisions,
+            "decisions": criteria.uses_labels,
         },
         "counts": {
             "images": counts.rows,
@@ -91,7 +89,7 @@ def datasheet(
             "dropped": {reason.value: number for reason, number in counts.dropped.items()},
             "unavailable": dict(counts.unavailable),
             "with_human_label": counts.labeled,
-            "kept_by_settled_label": counts.by_settled_label,
+            "kept_with_settled_label": dict(+counts.kept_by_label),
         },
         "scores": {"all": counts.scores, "kept": counts.kept_scores},
         "unsafe_rate": None if rate is None else _rate(rate),

@@ -76,7 +76,7 @@ def _written(table: pa.Table, rows: RowFilter, *, is_list: bool = False) -> pa.T
     drops = [drop or next(claims) for drop in drops]
     for row, drop in zip(kept, drops, strict=True):
         if drop is not None:
-            rows.counts.drop_kept(drop, row)
+            rows.drop_kept(drop, row)
     return table.filter(pa.array([drop is None for drop in drops], pa.bool_()))
 
 
@@ -139,7 +139,7 @@ def write_images(
             for (entry, row), data in results:
                 drop = data if isinstance(data, Drop) else rows.claim([row])[0]
                 if drop is not None:  # also where a copy was read at the same time
-                    rows.counts.drop_kept(drop, row)
+                    rows.drop_kept(drop, row)
                 elif isinstance(data, bytes):
                     writer.add(row, entry, data)
         _check_restrictions(parts, rows, restricted)

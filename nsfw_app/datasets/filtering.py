@@ -68,6 +68,7 @@ class Criteria:
         where: Condition that a row must satisfy; it sees label and action under `policy`.
         is_unique: Whether of images with the same bytes one is kept.
         settled, differing, doubted: Human labels, see `HumanLabels`.
+        uses_labels: Whether they take the place of score and verdict.
         restricted: Images that are never kept: perceptual hashes, None where unknown, by SHA-256.
         drawn: SHA-256 of images of which is counted how many rows their score keeps.
     """
@@ -80,6 +81,7 @@ class Criteria:
     settled: Mapping[str, Label] = field(default_factory=dict)
     differing: frozenset[str] = frozenset()
     doubted: frozenset[str] = frozenset()
+    uses_labels: bool = True
     restricted: Mapping[str, str | None] = field(default_factory=dict)
     drawn: frozenset[str] = frozenset()
 
@@ -94,10 +96,11 @@ class FilterCounts:
         dropped: Those that are not, by reason.
         unavailable: Those without a prediction, by kind of error.
         labeled: Those with a prediction about which people said something.
-        by_settled_label: Those kept by a human label.
+        kept_by_label: Those kept that no estimate is about, by their settled label.
         scores: Those with a prediction, in `BINS` equal ranges of scores from 0 to 1.
         kept_scores: Those kept, in the same ranges.
-        unsettled_scores: Those kept for their score, without a settled label.
+        estimated_scores: Those kept for their score that an estimate is about: images without a
+            settled label, and those of `Criteria.drawn` where no label overrides the score.
         drawn: Of `Criteria.drawn`, those that are kept, or would be without a settled label.
     """
 
@@ -106,27 +109,26 @@ class FilterCounts:
     dropped: Counter[Drop] = field(default_factory=Counter)
     unavailable: Counter[str] = field(default_factory=Counter)
     labeled: int = 0
-    by_settled_label: int = 0
+    kept_by_label: Counter[Label] = field(default_factory=Counter)
     scores: list[int] = field(default_factory=lambda: [0] * BINS)
     kept_scores: list[int] = field(default_factory=lambda: [0] * BINS)
-    unsettled_scores: list[int] = field(default_factory=lambda: [0] * BINS)
+    estimated_scores: list[int] = field(default_factory=lambda: [0] * BINS)
     drawn: Counter[str] = field(default_factory=Counter)
 
-    def keep(self, score: float, settled: Label | None, *, count: int = 1) -> None:
-        """Count an image as kept; with a count of -1 as not kept."""
+    def keep(self, score: float, label: Label | None, *, count: int = 1) -> None:
+        """Count an image as kept; with a count of -1 as not kept.
+
+        Args:
+            score: Its nsfw score.
+            label: None where an estimate is about it.
+            count: How many.
+        """
         self.kept += count
         self.kept_scores[_bin(score)] += count
-        if settled is None:
-            self.unsettled_scores[_bin(score)] += count
+        if label is None:
+            self.estimated_scores[_bin(score)] += count
         else:
-            self.by_settled_label += count
-
-    def drop_kept(self, drop: Drop, row: Mapping[str, Any]) -> None:
-        """Count an image as dropped that was counted as kept; `row` is that of the image."""
-        self.keep(row["nsfw_score"], row[SETTLED_LABEL], count=-1)
-        self.dropped[drop] += 1
-        if row["sha256"] in self.drawn:
-            self.drawn[row["sha256"]] -= 1
+            self.kept_by_label[label] += count
 
 
 class RowFilter:
@@ -180,7 +182,8 @@ class RowFilter:
                 scores, errors, warnings, self._categories(table), detail_errors, strict=True
             )
         ]
-        settled = [criteria.settled.get(sha256) for sha256 in hashes]
+        labels = criteria.settled if criteria.uses_labels else {}
+        settled = [labels.get(sha256) for sha256 in hashes]
         actions = [self._action(*each) for each in zip(hashes, verdicts, settled, strict=True)]
         judged = self._judged(table, verdicts, settled)
         matching = range(len(table)) if criteria.where is None else criteria.where.numbers(judged)
@@ -198,7 +201,7 @@ class RowFilter:
             counts.labeled += self._is_labeled(sha256)
             if number in restricted:
                 drop: Drop | None = Drop.RESTRICTED
-            elif sha256 in criteria.differing:
+            elif criteria.uses_labels and sha256 in criteria.differing:
                 drop = Drop.DIFFERING
             else:
                 drop = self._drop(score, verdict, label, action)
@@ -215,9 +218,17 @@ class RowFilter:
             if drop is not None:
                 counts.dropped[drop] += 1
                 continue
-            counts.keep(score, label)
+            counts.keep(score, self._known_label(sha256))
             numbers.append(number)
         return numbers, _for_review(judged, actions).take(pa.array(numbers, pa.int64()))
+
+    def drop_kept(self, drop: Drop, row: Mapping[str, Any]) -> None:
+        """Count an image as dropped that was counted as kept; `row` is that of the image."""
+        sha256, counts = row["sha256"], self.counts
+        counts.keep(row["nsfw_score"], self._known_label(sha256), count=-1)
+        counts.dropped[drop] += 1
+        if sha256 in counts.drawn:
+            counts.drawn[sha256] -= 1
 
     def is_claimed(self, row: Mapping[str, Any]) -> bool:
         """Whether `claim` drops a row, because the same image or bytes have been claimed."""
@@ -262,11 +273,18 @@ class RowFilter:
             sha256 in each for each in (criteria.settled, criteria.differing, criteria.doubted)
         )
 
+    def _known_label(self, sha256: str) -> Label | None:
+        """The settled label of a kept image; None where an estimate is about it."""
+        if not self.criteria.uses_labels and sha256 in self.criteria.drawn:
+            return None
+        return self.criteria.settled.get(sha256)
+
     def _action(self, sha256: str, verdict: Verdict, settled: Label | None) -> Action:
         """The action of the human label, else of the verdict, which allows no image in doubt."""
         if settled is not None:
             return ACTIONS[settled]
-        if sha256 in self.criteria.doubted and verdict.action is Action.ALLOW:
+        is_doubted = self.criteria.uses_labels and sha256 in self.criteria.doubted
+        if is_doubted and verdict.action is Action.ALLOW:
             return Action.REVIEW
         return verdict.action
 

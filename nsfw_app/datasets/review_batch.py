@@ -248,7 +248,7 @@ def _choose(
             if _copy(row) in tried or (wanted is not None and sha256 not in wanted):
                 continue
             if drop := rows.claim([row])[0]:
-                rows.counts.drop_kept(drop, row)
+                rows.drop_kept(drop, row)
             elif sha256 in known:
                 left_out += 1
             else:

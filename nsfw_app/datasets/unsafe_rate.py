@@ -61,7 +61,7 @@ def unsafe_rate(
     drawn = [draw for draw in draws if draw.image_sha256 in kept]
     rate = kept_rate(
         drawn_sample(drawn, kept),
-        counts.unsettled_scores,
+        counts.estimated_scores,
         provisional=np.array([draw.provisional for draw in drawn], bool),
     )
     if rate is not None:
@@ -69,7 +69,7 @@ def unsafe_rate(
         undecided = sum(draw.label is None for draw in drawn) - unsure
         upper = _upper_with_unsure(drawn, kept, counts, rate) if unsure else None
         return UnsafeRate(rate, RateSource.SCAN, undecided, unsure, upper)
-    rate = kept_rate(arrived.estimated, counts.unsettled_scores, provisional=arrived.is_provisional)
+    rate = kept_rate(arrived.estimated, counts.estimated_scores, provisional=arrived.is_provisional)
     if rate is None:
         return None
     return UnsafeRate(rate, RateSource.ARRIVALS, arrived.estimated.open_draws)
@@ -80,7 +80,7 @@ def _upper_with_unsure(
 ) -> float:
     """The upper end of the interval if all images are unsafe that reviewers are unsure about."""
     labeled = [replace(draw, label=Label.NSFW) if draw.unsure else draw for draw in drawn]
-    found = kept_rate(drawn_sample(labeled, rows), counts.unsettled_scores)
+    found = kept_rate(drawn_sample(labeled, rows), counts.estimated_scores)
     return rate.rate.upper if found is None else max(found.rate.upper, rate.rate.upper)
 
 

@@ -98,7 +98,7 @@ def test_counts_settings_and_scores(sheet: Sheet, scanned: Path, tmp_path: Path)
         "dropped": {"action": 7, "max_score": 1},
         "unavailable": {"not_an_image": 1},
         "with_human_label": 0,
-        "kept_by_settled_label": 0,
+        "kept_with_settled_label": {},
     }
     assert found["criteria"] == {
         "keep": ["allow"],
@@ -194,8 +194,40 @@ def test_the_rate_is_that_of_a_sample_of_the_scan(
     assert "drawn at random from this scan" in found["limits"][0]
     assert "3 images that were drawn have no decision yet" in (tmp_path / "sheet.html").read_text()
     settled = sheet("--keep", "allow,review", "--decisions")
-    assert settled["counts"]["kept_by_settled_label"] == 1
+    assert settled["counts"]["kept_with_settled_label"] == {"normal": 1}
     assert settled["unsafe_rate"]["reviews"] > 0
+
+
+def test_images_that_were_reviewed_before_a_sample_are_counted_apart(
+    run: Run,
+    sheet: Sheet,
+    scanned: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sample leaves out those nearest the threshold; no estimate is about them."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "review,audit")
+    kept = ("--keep", "allow,review")
+    store = open_store(settings.load())
+
+    def answer(batch: str, label: Label) -> int:
+        uploaded = "select image_sha256 from uploads where batch_id = ?"
+        found = store.log._connections.db.execute(uploaded, [batch]).fetchall()
+        hashes = [row["image_sha256"] for row in found]
+        for sha256 in hashes:
+            decide(store, sha256, label, identity=FakeClassifier.identity)
+        return len(hashes)
+
+    run("filter", scanned, "--review", "4", *kept, "--batch", "near")
+    assert answer("near", Label.NSFW) == 4
+    run("filter", scanned, "--review", "9", "--sample", *kept, "--batch", "drawn")
+    assert answer("drawn", Label.NORMAL) == 5
+    found = sheet(*kept)
+    assert found["counts"]["kept"] == 9
+    assert found["counts"]["kept_with_settled_label"] == {"nsfw": 4}
+    assert (found["unsafe_rate"]["value"], found["unsafe_rate"]["images"]) == (0, 5)
+    page = (tmp_path / "sheet.html").read_text()
+    assert "4 more of the kept images have a settled label, 4 of them nsfw" in page
 
 
 @pytest.mark.parametrize(
@@ -248,7 +280,7 @@ def test_a_second_larger_sample_is_worth_as_much_as_if_it_were_the_first(
     store = open_store(settings.load())
     draws = store.scan_draws.of(str(tmp_path / "scanned-2"), FakeClassifier.identity)
     assert len(draws) == large
-    counts = FilterCounts(unsettled_scores=[count] + [0] * (BINS - 1))
+    counts = FilterCounts(estimated_scores=[count] + [0] * (BINS - 1))
     counts.drawn = Counter(each.image_sha256 for each in draws)
 
     def interval(draws: Sequence[ScanDraw]) -> Interval:

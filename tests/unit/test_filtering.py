@@ -46,7 +46,7 @@ def run(rows: Sequence[dict[str, Any]], *more: Sequence[dict[str, Any]], **chang
                 if drop is None:
                     kept.append(each)
                 else:
-                    found.counts.drop_kept(drop, each)
+                    found.drop_kept(drop, each)
     assert found.counts.kept == len(kept)
     assert found.counts.rows == (
         len(kept) + found.counts.dropped.total() + found.counts.unavailable.total()
@@ -116,7 +116,7 @@ def test_settled_labels_override_score_and_verdict() -> None:
     assert names(kept) == ["1", "4"]
     assert [each["settled_label"] for each in kept] == ["normal", None]
     assert counts.dropped == {Drop.SETTLED_LABEL: 1, Drop.WHERE: 1, Drop.MAX_SCORE: 1}
-    assert counts.by_settled_label == 1
+    assert counts.kept_by_label == {Label.NORMAL: 1}
 
 
 def test_an_image_that_was_settled_as_unsure_is_for_review() -> None:
@@ -145,7 +145,7 @@ def test_no_model_allows_an_image_that_people_doubt() -> None:
         (0.95, "block"),
         (0.3, "review"),
     ]
-    assert counts.by_settled_label == 0
+    assert counts.kept_by_label == {}
     assert counts.dropped == {Drop.ACTION: 1}
 
 
@@ -215,7 +215,7 @@ def test_an_image_with_several_rows_is_kept_once(is_unique: bool) -> None:
     )
     assert names(kept) == ["1", "2", "1"]
     assert counts.dropped == {Drop.REPEATED: 3, Drop.ACTION: 2}
-    assert sum(counts.kept_scores) == sum(counts.unsettled_scores) == counts.kept == 3
+    assert sum(counts.kept_scores) == sum(counts.estimated_scores) == counts.kept == 3
 
 
 def test_an_image_that_was_drawn_counts_once_under_its_uri() -> None:

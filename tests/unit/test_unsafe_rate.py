@@ -42,7 +42,7 @@ def estimate(
     is_unique: bool = False,
 ) -> UnsafeRate | None:
     """The rate among kept rows with these scores; each draw has one row by default."""
-    counts = FilterCounts(unsettled_scores=np.histogram(kept, BINS, (0, 1))[0].tolist())
+    counts = FilterCounts(estimated_scores=np.histogram(kept, BINS, (0, 1))[0].tolist())
     counts.drawn = Counter(rows or {each.image_sha256: 1 for each in draws})
     criteria = Criteria(policy=POLICY, is_unique=is_unique)
     return unsafe_rate(criteria, counts, draws, arrived() if population is None else population)
