@@ -18,6 +18,7 @@
     └── PushError            data cannot be uploaded to a repository, or not be read from it
         ├── PushForbidden    there is no token, or it has no permission there
         ├── PublicRepository everyone could see the images there
+        ├── FilesIgnored     the `.gitignore` there would keep files out of a commit
         ├── HubFailed        the hub cannot be reached, or an upload to it failed
         │   └── HubConflict  the repository was changed during the upload
         └── HubDataError     what was saved in the repository cannot be read or restored
@@ -129,6 +130,12 @@ class PublicRepository(PushError):
     """The repository is public, and that was not allowed."""
 
     kind: str = "public_repository"
+
+
+class FilesIgnored(PushError):
+    """The `.gitignore` of the repository matches files that a commit is to add."""
+
+    kind: str = "files_ignored"
 
 
 class HubFailed(PushError):

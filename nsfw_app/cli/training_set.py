@@ -101,22 +101,19 @@ def training_set(
     try:
         if not yes:
             _ask(len(rows.rows), repository)
-        latest = repository.prepare(public=public)
+        directory = output.expanduser()
+        latest = repository.prepare(directory, public=public)
         _check_again(rows, read())
+        record = partial(
+            store.audit.add, operator(), AuditAction.EXPORT, "training set", to=repository.url
+        )
         # Before the first image leaves: an interrupted upload is in the audit, too.
-        store.audit.add(
-            operator(),
-            AuditAction.EXPORT,
-            "training set",
-            to=repository.url,
-            public=public,
-            images=len(rows.rows),
-            **counts,
-        )
+        record(upload="started", public=public, images=len(rows.rows), **counts)
         message = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-        repository.upload(
-            output.expanduser(), parent=latest, message=f"Training set: {message} images"
+        commit = repository.upload(
+            directory, parent=latest, message=f"Training set: {message} images"
         )
+        record(upload="finished", commit=commit)
     except PushError as error:
         raise type(error)(f"{error} The training set is kept in {output}.") from error
     typer.echo(repository.url)

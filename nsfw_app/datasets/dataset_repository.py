@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 
 from nsfw_app.dataset_errors import PublicRepository, PushError, PushForbidden
 from nsfw_app.datasets.hub_errors import HubErrors
+from nsfw_app.datasets.ignored_files import refuse_ignored
 from nsfw_app.datasets.locations import redacted
 
 DATASET = "dataset"
@@ -34,14 +35,19 @@ class DatasetRepository:
         """Its page."""
         return f"{redacted(huggingface_hub.constants.ENDPOINT)}/datasets/{self.name}"
 
-    def prepare(self, *, public: bool = False) -> str | None:
-        """Create it, private, if it does not exist; return its latest commit.
+    def prepare(self, directory: Path, *, public: bool = False) -> str | None:
+        """Create it, private, if it does not exist; see that it takes the files of a directory.
 
         Args:
+            directory: A training set that is written whole; nothing of its content is sent.
             public: Accept a repository that is public.
+
+        Returns:
+            Its latest commit, for `upload`.
 
         Raises:
             PublicRepository: It is public.
+            FilesIgnored: Its `.gitignore` matches files of the directory.
             PushForbidden: The token may not write it, or there is no such organization.
             HubFailed: The hub cannot be reached or fails.
         """
@@ -54,6 +60,8 @@ class DatasetRepository:
                 f"{self.name} is public: everyone could see the images. Nothing was uploaded. "
                 "Make it private in its settings, choose another one, or allow it with --public."
             )
+        with HubErrors(self.name, self.token).translated():
+            refuse_ignored(self._api, self.name, _files(directory))
         return info.sha
 
     def upload(self, directory: Path, *, parent: str | None, message: str) -> str:
@@ -61,7 +69,8 @@ class DatasetRepository:
 
         Args:
             directory: A training set that is written whole.
-            parent: The commit that the upload follows; another one since is an error.
+            parent: The commit that the upload follows, from `prepare`; another one since is an
+                error.
             message: The commit message.
 
         Returns:
@@ -71,8 +80,7 @@ class DatasetRepository:
             PushForbidden: The token may not write it.
             HubFailed: The hub cannot be reached or fails. It has the whole set then, or none of it.
         """
-        files = sorted(path for path in directory.rglob("*") if path.is_file())
-        added = {path.relative_to(directory).as_posix(): path for path in files}
+        added = _files(directory)
         with HubErrors(self.name, self.token).translated():
             earlier = self._api.list_repo_files(self.name, repo_type=DATASET, revision=parent)
             commit = self._api.create_commit(
@@ -97,6 +105,12 @@ class DatasetRepository:
     @property
     def _api(self) -> huggingface_hub.HfApi:
         return huggingface_hub.HfApi(token=self.token)
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    """The files of a directory, by their path in the repository."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path for path in files}
 
 
 def _of_a_set(name: str) -> bool:

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 
 from nsfw_app.dataset_errors import HubConflict, HubFailed, PublicRepository
 from nsfw_app.datasets.hub_errors import HubErrors
+from nsfw_app.datasets.ignored_files import refuse_ignored
 
 DATASET = "dataset"
 CARD = "README.md"
@@ -98,6 +99,7 @@ class HubRepository:
             parent: The commit that it follows; None for any.
 
         Raises:
+            FilesIgnored: The `.gitignore` matches the file that it adds. Nothing was changed.
             HubConflict: Another commit followed the parent. Nothing was changed.
         """
         operations: list[
@@ -106,6 +108,8 @@ class HubRepository:
         if added is not None:
             operations.append(huggingface_hub.CommitOperationAdd(*added))
         with self._translated():
+            if added is not None:
+                refuse_ignored(self._api, self.name, [added[0]])
             self._api.create_commit(
                 self.name,
                 repo_type=DATASET,

@@ -1,8 +1,8 @@
 """A hub on 127.0.0.1 to which dataset repositories are uploaded: it keeps what it received.
 
 It speaks the requests of the client's commits: create a repository, its information and files,
-validate a card, choose how files are uploaded, large files, commit, squash; and its downloads of
-files of a commit.
+validate a card, choose how files are uploaded and which are ignored, large files, commit, squash;
+and its downloads of files of a commit.
 """
 
 import base64
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +49,14 @@ class Repository:
     def tree(self, revision: str) -> dict[str, bytes] | None:
         """The files of a commit; None for one that was squashed."""
         return self.files if revision in {"main", self.sha} else self.trees.get(revision)
+
+    def ignores(self, path: str) -> bool:
+        """Whether a line of `.gitignore` is a pattern of this path, or of a directory of it."""
+        patterns = self.files.get(".gitignore", b"").decode().split()
+        parts = path.split("/")
+        directories = [f"{'/'.join(parts[:count])}/" for count in range(1, len(parts))]
+        names = {path, parts[-1], *directories}
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
     def squash(self, message: str) -> None:
         """Leave one commit."""
@@ -187,7 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
                 repository.squash(_json(body)["message"])
                 self._send(200, {})
             case "preupload":
-                self._send(200, {"files": [_mode(each) for each in _json(body)["files"]]})
+                files = [_mode(each["path"], repository) for each in _json(body)["files"]]
+                self._send(200, {"files": files})
             case "commit":
                 self._commit(name, repository, [_json(line) for line in body.splitlines()])
             case _:
@@ -244,9 +254,9 @@ def _listed(path: str, data: bytes) -> dict[str, object]:
     return {"type": "file", "oid": oid, "size": len(data), "path": path}
 
 
-def _mode(file: dict[str, Any]) -> dict[str, object]:
-    mode = "lfs" if file["path"].endswith(LARGE) else "regular"
-    return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
+def _mode(path: str, repository: Repository) -> dict[str, object]:
+    mode = "lfs" if path.endswith(LARGE) else "regular"
+    return {"path": path, "uploadMode": mode, "shouldIgnore": repository.ignores(path)}
 
 
 @contextmanager

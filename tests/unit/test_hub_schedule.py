@@ -221,6 +221,40 @@ def test_a_refused_large_file_is_a_failure(sync: HubSync, hub: UploadHub, store:
     assert sync.status.error is None
 
 
+def test_ignored_files_are_a_failure(
+    sync: HubSync, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """A `.gitignore` that matches them loses nothing: they are saved once it does not."""
+    add(store)
+    sync.attempt()
+    repository = hub.repositories[NAME]
+    repository.files[".gitignore"] = b"data/\n"
+    files, commits = dict(repository.files), len(repository.commits)
+    add(store, 129)
+    assert [sync.attempt(), sync.attempt()] == [INTERVAL_S, 2 * INTERVAL_S]
+    assert str(sync.status.error).startswith(f"The .gitignore of {NAME} matches data/main/")
+    assert sync.status.pending > 0
+    assert (repository.files, len(repository.commits), sync.failures) == (files, commits, 2)
+    repository.files[".gitignore"] = b"*.log\n"
+    sync.attempt()
+    assert (sync.status.error, len(data_files(hub))) == (None, 2)
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_an_ignored_card_fails_as_a_roll_up_does(
+    sync: HubSync, hub: UploadHub, store: Store
+) -> None:
+    """Everything is saved, and the status says that maintenance fails."""
+    hub.repositories[NAME] = Repository(private=True)
+    hub.repositories[NAME].files[".gitignore"] = b"*.md\n"
+    add(store)
+    sync.attempt()
+    status = sync.status
+    assert (status.error, status.pending) == (None, 0)
+    assert "matches README.md, so" in str(status.maintenance_error)
+
+
 def test_a_repository_that_becomes_public_is_left(
     sync: HubSync, hub: UploadHub, store: Store
 ) -> None:

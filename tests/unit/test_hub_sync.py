@@ -18,6 +18,7 @@ import pytest
 from nsfw_app.accounts import Accounts
 from nsfw_app.backups.restore import restore
 from nsfw_app.dataset_errors import (
+    FilesIgnored,
     HubConflict,
     HubDataError,
     HubFailed,
@@ -400,6 +401,44 @@ def test_files_are_rolled_up(
     assert len(repository.commits) == 1
     restored(tmp_path / "second")
     assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_roll_up_deletes_nothing_where_its_file_is_ignored(
+    small_levels: None, hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """A `.gitignore` that came later does not keep what was saved from being restored."""
+    engine = open_engine(store, FakeClassifier())
+    saver = new_saver(store)
+    for red in REDS[:3]:
+        upload(engine, red)
+        saver.save()
+    repository = hub.repositories[NAME]
+    repository.files[".gitignore"] = b"*.parquet\n"
+    files, commits = dict(repository.files), len(repository.commits)
+    with pytest.raises(FilesIgnored, match=r"\.gitignore of org/decisions matches data/main/"):
+        saver.roll_up(rewrite=False)
+    assert (repository.files, len(repository.commits)) == (files, commits)
+    restored(tmp_path / "second")
+    assert contents(open_store(tmp_path / "second")) == contents(store)
+
+
+def test_a_restored_server_does_not_begin_where_its_file_is_ignored(
+    hub: UploadHub, store: Store, tmp_path: Path
+) -> None:
+    """The file by which an earlier server learns of it counts as saved once it is there."""
+    upload(open_engine(store, FakeClassifier()), 128)
+    new_saver(store).save()
+    restored(tmp_path / "second")
+    second = open_store(tmp_path / "second")
+    saver = new_saver(second)
+    batch = second.hub_changes.current_writer().batch
+    hub.repositories[NAME].files[".gitignore"] = b"data/\n"
+    with pytest.raises(FilesIgnored):
+        saver.prepare()
+    assert second.hub_changes.current_writer().batch == batch
+    del hub.repositories[NAME].files[".gitignore"]
+    saver.prepare()
+    assert [each.generation for each in data_files(hub)] == [1, 2]
 
 
 def test_a_save_does_not_disturb_a_roll_up(

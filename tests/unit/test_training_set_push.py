@@ -61,6 +61,11 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
 
 
+def uploads(store: Store) -> list[dict[str, Any]]:
+    """What the audit has about uploads."""
+    return [each.details for each in store.audit.entries() if "upload" in each.details]
+
+
 def test_the_set_is_one_commit_to_a_private_repository(
     hub: UploadHub, store: Store, tmp_path: Path, run: Run
 ) -> None:
@@ -77,9 +82,10 @@ def test_the_set_is_one_commit_to_a_private_repository(
     assert files.pop(".gitattributes")
     assert files == contents(output)
     assert len(hub.large) == 15
-    written, pushed = [each for each in store.audit.entries() if each.action == "export"]
-    assert "to" not in written.details
-    assert pushed.details == {"to": url, "public": False, "images": 15, "train": 12, "test": 3}
+    started, finished = uploads(store)
+    counts = {"public": False, "images": 15, "train": 12, "test": 3}
+    assert started == {"to": url, "upload": "started", **counts}
+    assert finished == {"to": url, "upload": "finished", "commit": repository.sha}
 
 
 def test_an_earlier_set_is_replaced(hub: UploadHub, store: Store, tmp_path: Path, run: Run) -> None:
@@ -96,6 +102,63 @@ def test_an_earlier_set_is_replaced(hub: UploadHub, store: Store, tmp_path: Path
         "data/test-00000-of-00001.parquet",
         "data/train-00000-of-00001.parquet",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "set_format", "named"),
+    [
+        ("data/", "parquet", "data/test-00000-of-00001.parquet (and 1 more), so"),
+        ("*.parquet", "parquet", "data/test-00000-of-00001.parquet (and 1 more), so"),
+        ("# templates\ntrain/", "imagefolder", "(and 12 more), so"),
+        ("*.md", "csv", "README.md, so"),
+    ],
+)
+def test_files_that_the_hub_would_leave_out_are_refused(
+    ignored: str,
+    set_format: str,
+    named: str,
+    hub: UploadHub,
+    store: Store,
+    tmp_path: Path,
+    run: Run,
+) -> None:
+    """Before anything leaves: the earlier set stays as it is, and no upload is in the audit."""
+    assert push(run, tmp_path / "first", "--yes", "--format", "label-studio").code == 0
+    repository = hub.repositories["org/set"]
+    repository.files[".gitignore"] = ignored.encode()
+    files, large, audited = dict(repository.files), dict(hub.large), uploads(store)
+    done = push(run, tmp_path / "set", "--yes", "--format", set_format)
+    assert done.code == 1
+    assert "Error: The .gitignore of org/set matches " in done.err
+    assert named in done.err
+    assert "Nothing was uploaded. Remove the lines that match" in done.err
+    assert f"The training set is kept in {tmp_path / 'set'}." in done.err
+    assert (repository.files, hub.large, uploads(store)) == (files, large, audited)
+    assert len(repository.commits) == 2
+    repository.files[".gitignore"] = b"*.log\ncheckpoints/\n"
+    assert push(run, tmp_path / "again", "--yes", "--format", set_format).code == 0
+    left = {".gitattributes", ".gitignore"}
+    assert set(repository.files) - left == set(contents(tmp_path / "again"))
+
+
+def test_a_gitignore_that_arrives_during_the_upload_stops_it(
+    hub: UploadHub, store: Store, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a commit since the files were checked."""
+    upload = DatasetRepository.upload
+
+    def after_another(*arguments: Any, **options: Any) -> str:
+        repository = hub.repositories["org/set"]
+        repository.trees[repository.sha] = dict(repository.files)
+        repository.files[".gitignore"] = b"train/"
+        repository.commits.append("Ignore train")
+        return upload(*arguments, **options)
+
+    monkeypatch.setattr(DatasetRepository, "upload", after_another)
+    done = push(run, tmp_path / "set", "--yes")
+    assert done.code == 1
+    assert "org/set was changed during the upload. Try again." in done.err
+    assert set(hub.repositories["org/set"].files) == {".gitattributes", ".gitignore"}
 
 
 @pytest.mark.parametrize("created", [False, True])
@@ -148,6 +211,8 @@ def test_a_failure_has_a_sentence_and_keeps_the_set(
     assert f"The training set is kept in {tmp_path / 'set'}." in done.err
     assert len(contents(tmp_path / "set")) == 18
     assert all(len(each.commits) == 1 for each in hub.repositories.values())
+    is_before = {"create", "preupload"} & {*statuses} or to == "nowhere/set"
+    assert [each["upload"] for each in uploads(store)] == ([] if is_before else ["started"])
 
 
 def test_a_hub_that_is_away_has_a_sentence(

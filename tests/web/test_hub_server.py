@@ -95,7 +95,13 @@ def look_at_the_page(browser: Browser, server: Server, hub: UploadHub) -> None:
         expect(page.locator("#model-banner")).to_contain_text(
             re.compile(r"Nothing was saved in org/decisions since .* responded with status 500")
         )
+        hub.repositories["org/decisions"].files[".gitignore"] = b"data/"
         hub.statuses.clear()
+        expect(page.locator("#model-banner")).to_contain_text(
+            re.compile(r"Nothing was saved .* The \.gitignore of org/decisions matches data/"),
+            timeout=30_000,
+        )
+        hub.repositories["org/decisions"].files[".gitignore"] = b"*.log"
         expect(page.locator("#model-banner")).to_be_hidden(timeout=30_000)
     wait_for(lambda: is_saved(server))
 

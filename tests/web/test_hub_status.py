@@ -10,11 +10,14 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from nsfw_app.hub_sync.schedule import HubSync
 from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
 from nsfw_app.sync_status import SyncStatus
 from nsfw_app.web.monitoring import Monitor
 from tests.support.application import WebApp, open_app
+from tests.support.hub_store import REPOSITORY, client_hub, new_saver
+from tests.support.upload_hub import Repository
 
 
 class Reported:
@@ -110,3 +113,24 @@ def test_metrics_have_the_age_of_the_last_save(engine: Engine, reported: Reporte
     assert 150 <= found.pop("nsfw_hub_sync_seconds_since_success") < 210
     assert found == {"nsfw_hub_sync_pending": 3, **counts}
     assert metrics(Monitor(engine)) == {}
+
+
+def test_ignored_files_are_reported_as_other_failures(
+    engine: Engine, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page, readiness check and metrics say that nothing is saved, and the page says why."""
+    with client_hub(monkeypatch) as hub:
+        repository = hub.repositories[REPOSITORY.name] = Repository(private=True)
+        repository.files[".gitignore"] = b"data/"
+        sync = HubSync(new_saver(store), REPOSITORY, lock_file=tmp_path / "lock")
+        store.team.set_reviews("ann", reviews=False)
+        sync.attempt()
+    with open_app(engine, store, tmp_path, hub_sync=sync) as app:
+        saved = app.signed_in("ann").get("/desk/heartbeat").json()["saved"]
+        assert saved["error"].startswith("The .gitignore of org/decisions matches data/main/")
+        ready = app.anonymous().get("/readyz").json()["hub_sync"]
+    assert (ready["failing"], saved["last_success_at"]) == (True, None)
+    assert min(ready["pending"], saved["pending"]) > 0
+    found = metrics(Monitor(engine, sync))
+    assert found["nsfw_hub_sync_failures"] == 1
+    assert found["nsfw_hub_sync_pending"] > 0
