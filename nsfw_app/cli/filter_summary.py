@@ -16,7 +16,10 @@ REASONS = {
     "differing": "with human labels that differ",
     "settled_label": "with a human label that is not kept",
     "unsure": "settled as unsure",
-    "doubted": "allowed by the model, with a label of nsfw or unsure that is not settled",
+    "doubted": (
+        "allowed by the model, with a label of nsfw or unsure that is not settled, or a second "
+        "opinion requested"
+    ),
     "action": "by action",
     "max_score": "over --max-score",
     "where": "by --where",
@@ -44,11 +47,11 @@ def labels_sentence(found: int, data_dir: Path, counts: "FilterCounts") -> str:
     if not counts.labeled:
         return (
             f"No image of the scan has a human label in {data_dir}, where {found:,} other images "
-            "have one: check NSFW_DATA_DIR."
+            "have a label or a requested second opinion: check NSFW_DATA_DIR."
         )
     return (
-        f"{found:,} images have human labels in {data_dir}; {counts.labeled:,} images of the scan "
-        "are among them."
+        f"{found:,} images have human labels or a requested second opinion in {data_dir}; "
+        f"{counts.labeled:,} images of the scan are among them."
     )
 
 

@@ -50,6 +50,7 @@ from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.references import References
 from nsfw_app.store.restrictions import Restrictions
 from nsfw_app.store.scan_draws import ScanDraws
+from nsfw_app.store.second_opinions import SecondOpinions
 from nsfw_app.store.sessions import Sessions
 from nsfw_app.store.settled_labels import SettledLabels
 from nsfw_app.store.standing_decisions import StandingDecisions
@@ -117,6 +118,7 @@ class Store:
         self.policy_effects = PolicyEffects(connections, detail_categories)
         self.arrivals = Arrivals(connections)
         self.scan_draws = ScanDraws(connections)
+        self.second_opinions = SecondOpinions(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
         rules = replace(rules, secret=self.arrivals.draw_secret())
