@@ -35,10 +35,17 @@ REASONS = {
 
 def queued_sentence(queued: "Queued", batch: str) -> str:
     """What became of the images that were chosen for review."""
+    if not queued.missing:
+        return (
+            f"Batch {batch} has {queued.before:,} images already, which wait or are settled in the "
+            "review queue: none was added. For more images, name another --batch."
+        )
+    earlier = f"{queued.before:,} of them since an earlier command, " if queued.before else ""
+    others = "others " if queued.before else ""
     return (
-        f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
-        f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
-        f"{queued.unreadable:,} have changed or cannot be read."
+        f"{queued.before + queued.queued:,} images are in the review queue as batch {batch}, "
+        f"{earlier}chosen from {queued.candidates:,}; {queued.known:,} {others}wait or are settled "
+        f"already, {queued.unreadable:,} have changed or cannot be read."
     )
 
 

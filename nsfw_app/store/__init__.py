@@ -49,6 +49,7 @@ from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.references import References
 from nsfw_app.store.restrictions import Restrictions
+from nsfw_app.store.scan_batches import ScanBatches
 from nsfw_app.store.scan_draws import ScanDraws
 from nsfw_app.store.second_opinions import SecondOpinions
 from nsfw_app.store.sessions import Sessions
@@ -63,6 +64,7 @@ from nsfw_app.store.visibility import Visibility
 
 __all__ = ["Store"]
 
+BATCH_LOCK = "scan-batch.lock"  # next to the database
 DEFAULT_RULES = QueueRules()
 DEFAULT_DECISION_RULES = DecisionRules()
 DEFAULT_RETENTION = Retention()
@@ -117,6 +119,7 @@ class Store:
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections, detail_categories)
         self.arrivals = Arrivals(connections)
+        self.scan_batches = ScanBatches(connections, database.with_name(BATCH_LOCK))
         self.scan_draws = ScanDraws(connections)
         self.second_opinions = SecondOpinions(connections)
         if not retention.keeps_any:
