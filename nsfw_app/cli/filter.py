@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,11 @@ from nsfw_app.cli.progress import printable
 from nsfw_app.records import Policy
 from nsfw_app.store import Store
 from nsfw_app.store.audit import AuditAction
+
+if TYPE_CHECKING:
+    from nsfw_app.datasets.filter_formats import FilterFormat
+    from nsfw_app.datasets.filtering import Criteria, FilterCounts
+    from nsfw_app.datasets.scanned_parts import ScannedParts
 
 EXIT_UNREAD = 3
 SHARD_IMAGES = 10_000
@@ -71,7 +76,9 @@ def filter_images(
     ] = None,
     review: Annotated[
         int | None,
-        typer.Option(min=1, help="Put this many images nearest the threshold into the queue."),
+        typer.Option(
+            min=1, help="Fill a batch of the queue with this many images nearest the threshold."
+        ),
     ] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="With --review, a random sample instead.")
@@ -88,8 +95,7 @@ def filter_images(
     """
     from nsfw_app.datasets.conditions import Condition
     from nsfw_app.datasets.datasheet import datasheet, datasheet_page
-    from nsfw_app.datasets.filtered_images import write_images, write_rows  # with pyarrow
-    from nsfw_app.datasets.filtering import Criteria, RowFilter
+    from nsfw_app.datasets.filtering import Criteria  # with pyarrow
     from nsfw_app.datasets.human_labels import HumanLabels, human_labels
     from nsfw_app.datasets.image_table import schema
     from nsfw_app.datasets.review_batch import Choice, ReviewBatch
@@ -105,16 +111,15 @@ def filter_images(
     chosen = settings.load()
     store = open_store(chosen)
     policies = open_policies(chosen, store)
-    policy = _policy(policies.of(parts.record.model.model), parts.record.policy, threshold)
-    columns = schema(tuple(parts.record.roles))
-    labels = human_labels(store) if decisions or report else HumanLabels()
     scan, model = str(directory.resolve()), parts.record.model
-    draws = store.scan_draws.of(scan, model) if report or sample else []
+    policy = _policy(policies.of(model.model), parts.record.policy, threshold)
+    labels = human_labels(store) if decisions or report else HumanLabels()
+    draws = store.scan_draws.of(scan, model) if report else []
     criteria = Criteria(
         policy=policy,
         keep=actions,
         max_score=max_score,
-        where=None if where is None else Condition(where, columns),
+        where=None if where is None else Condition(where, schema(tuple(parts.record.roles))),
         is_unique=unique or review is not None,
         settled=labels.settled,
         differing=labels.differing,
@@ -126,56 +131,64 @@ def filter_images(
     if parts.record.finished_at is None:
         typer.echo("The scan is not finished: images without a row are left out.", err=True)
     if decisions and output is not None:  # before the first row: an interrupted export counts
-        store.audit.add(
-            operator(),
-            AuditAction.EXPORT,
-            "settled labels of a scan",
-            scan=scan,
-        )
-    unread = 0
+        store.audit.add(operator(), AuditAction.EXPORT, "settled labels of a scan", scan=scan)
+    if review is not None:
+        choice = Choice.SAMPLE if sample else Choice.NEAREST
+        limits = parts.record.limits
+        to_fill = ReviewBatch(store, name=batch, owner=operator(), choice=choice, limits=limits)
+        queued = to_fill.fill(parts, criteria, count=review, seed=seed or 0)
+        counts, unread = queued.counts, queued.unreadable
+        _say(queued_sentence(queued, batch))
+        if not queued.missing:
+            return
+    else:
+        counts, unread = _write(parts, criteria, store, output, kind, shard_images), 0
+    for lost in parts.lost:
+        _say(f"{lost} Its images cannot be read.")
+    if report:
+        arrived = open_summaries(chosen, store, policies).population(model)
+        rate = unsafe_rate(criteria, counts, draws, arrived)
+        sheet = datasheet(parts.record, criteria, counts, rate=rate, where=where)
+        _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
+    if decisions:
+        _say(labels_sentence(len(labels), chosen.data_dir.resolve(), counts))
+    _say(counts_sentences(counts, criteria))
+    if unread or any(number for drop, number in counts.dropped.items() if drop in UNREAD):
+        raise typer.Exit(EXIT_UNREAD)
+
+
+def _write(
+    parts: "ScannedParts",
+    criteria: "Criteria",
+    store: Store,
+    output: Path | None,
+    kind: "FilterFormat",
+    shard_images: int | None,
+) -> "FilterCounts":
+    """Write the images or rows that are kept, or count them only; what became of all."""
+    from nsfw_app.datasets.filtered_images import write_images, write_rows
+    from nsfw_app.datasets.filtering import RowFilter
+
+    def restricted() -> dict[str, str | None]:
+        return _restricted(store)
+
     with RowFilter(criteria) as rows:
-        if review is not None:
-            to_review = ReviewBatch(
-                store,
-                name=batch,
-                owner=operator(),
-                choice=Choice.SAMPLE if sample else Choice.NEAREST,
-                limits=parts.record.limits,
-            )
-            queued = to_review.fill(
-                parts, rows, count=review, seed=seed or 0, threshold=policy.threshold
-            )
-            unread = queued.unreadable
-            typer.echo(printable(queued_sentence(queued, batch)), err=True)
-        elif output is not None and kind.has_images:
+        if output is not None and kind.has_images:
             write_images(
                 parts,
                 rows,
                 output=output,
                 kind=kind,
                 shard_images=shard_images or SHARD_IMAGES,
-                restricted=lambda: _restricted(store),
+                restricted=restricted,
             )
         else:
-            write_rows(parts, rows, output=output, kind=kind, restricted=lambda: _restricted(store))
-    for lost in parts.lost:
-        typer.echo(printable(f"{lost} Its images cannot be read."), err=True)
-    if report:
-        arrived = open_summaries(chosen, store, policies).population(parts.record.model)
-        sheet = datasheet(
-            parts.record,
-            criteria,
-            rows.counts,
-            rate=unsafe_rate(criteria, rows.counts, draws, arrived),
-            where=where,
-        )
-        _write_reports(report, page=datasheet_page(sheet), text=json.dumps(sheet, indent=2))
-    if decisions:
-        found = labels_sentence(len(labels), chosen.data_dir.resolve(), rows.counts)
-        typer.echo(printable(found), err=True)
-    typer.echo(printable(counts_sentences(rows.counts, criteria)), err=True)
-    if unread or any(number for drop, number in rows.counts.dropped.items() if drop in UNREAD):
-        raise typer.Exit(EXIT_UNREAD)
+            write_rows(parts, rows, output=output, kind=kind, restricted=restricted)
+        return rows.counts
+
+
+def _say(sentence: str) -> None:
+    typer.echo(printable(sentence), err=True)
 
 
 def _policy(in_force: Policy, scanned: Policy, threshold: float | None) -> Policy:

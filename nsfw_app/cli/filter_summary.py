@@ -14,7 +14,10 @@ REASONS = {
     "differing": "with human labels that differ",
     "settled_label": "with a human label that is not kept",
     "unsure": "settled as unsure",
-    "doubted": "allowed by the model, with a label of nsfw or unsure that is not settled",
+    "doubted": (
+        "allowed by the model, with a label of nsfw or unsure that is not settled, or a second "
+        "opinion requested"
+    ),
     "action": "by action",
     "max_score": "over --max-score",
     "where": "by --where",
@@ -30,10 +33,17 @@ REASONS = {
 
 def queued_sentence(queued: "Queued", batch: str) -> str:
     """What became of the images that were chosen for review."""
+    if not queued.missing:
+        return (
+            f"Batch {batch} has {queued.before:,} images already, which wait or are settled in the "
+            "review queue: none was added. For more images, name another --batch."
+        )
+    earlier = f"{queued.before:,} of them since an earlier command, " if queued.before else ""
+    others = "others " if queued.before else ""
     return (
-        f"{queued.queued:,} images are in the review queue as batch {batch}, chosen from "
-        f"{queued.candidates:,}; {queued.known:,} wait or are settled already, "
-        f"{queued.unreadable:,} have changed or cannot be read."
+        f"{queued.before + queued.queued:,} images are in the review queue as batch {batch}, "
+        f"{earlier}chosen from {queued.candidates:,}; {queued.known:,} {others}wait or are settled "
+        f"already, {queued.unreadable:,} have changed or cannot be read."
     )
 
 
@@ -42,11 +52,11 @@ def labels_sentence(found: int, data_dir: Path, counts: "FilterCounts") -> str:
     if not counts.labeled:
         return (
             f"No image of the scan has a human label in {data_dir}, where {found:,} other images "
-            "have one: check NSFW_DATA_DIR."
+            "have a label or a requested second opinion: check NSFW_DATA_DIR."
         )
     return (
-        f"{found:,} images have human labels in {data_dir}; {counts.labeled:,} images of the scan "
-        "are among them."
+        f"{found:,} images have human labels or a requested second opinion in {data_dir}; "
+        f"{counts.labeled:,} images of the scan are among them."
     )
 
 

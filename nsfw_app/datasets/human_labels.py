@@ -3,6 +3,7 @@
 - A label that was confirmed in Relabel comes before a settled one, and that before an imported one.
 - No model allows an image that people doubt: one of which they settled that they are unsure, or one
   without a settled label about which a decision or an imported label is nsfw or unsure.
+- An image is doubted while a second opinion is requested and unanswered, also if it has a label.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ class HumanLabels:
     Attributes:
         settled: Confirmed, settled or imported labels; unsure where reviewers settled on that.
         differing: Images with several such labels.
-        doubted: Images without one, about which a decision or an imported label is nsfw or unsure.
+        doubted: Images without one, about which a decision or an imported label is nsfw or unsure,
+            and all those for which a second opinion is requested.
     """
 
     settled: Mapping[str, Label] = field(default_factory=dict)
@@ -35,6 +37,7 @@ def human_labels(store: Store) -> HumanLabels:
     """The labels of a store."""
     labels, differing = store.label_imports.unstored(), set[str]()
     doubted = store.label_imports.unstored_differing()
+    requested = store.second_opinions.unanswered()
     for image in store.labeled_images.all():
         is_confirmed = image.correction is not None
         if image.corrections_differ if is_confirmed else image.settled_differ:
@@ -45,4 +48,5 @@ def human_labels(store: Store) -> HumanLabels:
             labels[image.image_sha256] = Label.UNSURE
         elif image.is_doubted:
             doubted.add(image.image_sha256)
-    return HumanLabels(labels, frozenset(differing), frozenset(doubted))
+    labels = {sha256: label for sha256, label in labels.items() if sha256 not in requested}
+    return HumanLabels(labels, frozenset(differing) - requested, requested | doubted)

@@ -2,20 +2,23 @@
 
 - They do not arrive: the images of a data set say nothing about those that do, so no estimate of
   the evidence has them. Their decisions count as all others do for training and `--decisions`.
+- A batch is continued: what it has in the queue already, open or settled, counts toward its size.
 - A draw depends on the seed and on hashes alone, so that it can be repeated. Its probability is
   stored with the queue entry, also of images that an earlier, smaller draw had from the same
   choice; an image near the threshold has none, because nothing was drawn.
+- Images are drawn in the order of their ranks, which says nothing of them: what an interrupted draw
+  has queued is a smaller sample, and with what is drawn for the rest it is one of the whole size.
 """
 
 import hashlib
 import heapq
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nsfw_app.dataset_errors import ScanFilterError
 from nsfw_app.datasets.entries import Entry
-from nsfw_app.datasets.filtering import RowFilter
+from nsfw_app.datasets.filtering import Criteria, FilterCounts, RowFilter
 from nsfw_app.datasets.judged_rows import identity_of, judged_image
 from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
@@ -51,16 +54,22 @@ class Choice(StrEnum):
 class Queued:
     """What became of the chosen images.
 
-    - `candidates` is from how many they were chosen.
-    - `known` wait or are settled already: images that a draw has again, and those that the choice
-      of the nearest leaves out.
+    - `before` is how many images of the batch were in the queue already, `missing` how many more it
+      was to have; with none missing, none was chosen.
+    - `candidates` is from how many the others were chosen, `queued` how many of these were added.
+    - `known` wait or are settled already, not in the batch: images that a draw has again, and those
+      that the choice of the nearest leaves out.
     - `unreadable` is how many files were tried that changed or cannot be read.
+    - `counts` is what became of the rows.
     """
 
-    candidates: int
-    queued: int
-    known: int
-    unreadable: int
+    before: int
+    missing: int = 0
+    candidates: int = 0
+    queued: int = 0
+    known: int = 0
+    unreadable: int = 0
+    counts: FilterCounts = field(default_factory=FilterCounts)
 
 
 class ReviewBatch:
@@ -68,7 +77,7 @@ class ReviewBatch:
 
     Args:
         store: Where to.
-        name: Batch of the uploads.
+        name: Of the batch.
         owner: Of the uploads.
         choice: Which images.
         limits: Largest image that is read.
@@ -88,20 +97,18 @@ class ReviewBatch:
         self._store, self._choice, self._limits = store, choice, limits
         self._name, self._owner = name, owner
 
-    def fill(
-        self, parts: ScannedParts, rows: RowFilter, *, count: int, seed: int, threshold: float
-    ) -> Queued:
-        """Choose among the images that are kept, and queue them.
+    def fill(self, parts: ScannedParts, criteria: Criteria, *, count: int, seed: int) -> Queued:
+        """Choose among the images that are kept, and queue them, until the batch has enough.
 
         Args:
             parts: Of the scan.
-            rows: Keeps one of the images with the same bytes. For a draw, their criteria name the
-                images that were drawn from this scan before.
-            count: Most images to choose.
+            criteria: Which images are kept, one of those with the same bytes. The nearest are so
+                to the threshold of their policy.
+            count: Most images of the batch, with those that it has in the queue already.
             seed: Of the draw.
-            threshold: Score to which the nearest images are chosen.
 
         Raises:
+            ScanFilterError: Another process fills a batch.
             ScanError: A part file cannot be read.
             SourceError: No source exists any more, or one cannot be listed.
             StorageError: An image cannot be stored; those before it are.
@@ -112,57 +119,91 @@ class ReviewBatch:
           be read is replaced by a copy with the same bytes only.
         - The audit records who queued how many images of which scan, and why.
         """
-        is_nearest = self._choice is Choice.NEAREST
-        known = set(self._known(parts.record.model)) if is_nearest else set[str]()
-        tried: set[Copy] = set()  # that cannot be read
+        with self._store.scan_batches.filling() as is_alone:
+            if not is_alone:
+                raise ScanFilterError(
+                    "Another command puts images of a scan into the review queue. Wait until it "
+                    "has ended, then start this one again."
+                )
+            before = self._store.scan_batches.images(self._name)
+            if len(before) >= count:
+                return Queued(len(before))
+            threshold = criteria.policy.threshold
+            chooser = _Chooser(
+                parts, lambda row: self.rank(row, seed=seed, threshold=threshold), before
+            )
+            fill = self._fill_nearest if self._choice is Choice.NEAREST else self._fill_sample
+            return fill(chooser, criteria, count)
 
-        def rank(row: Row) -> float:
-            return self.rank(row, seed=seed, threshold=threshold)
+    def _fill_nearest(self, chooser: "_Chooser", criteria: Criteria, count: int) -> Queued:
+        chooser.known |= chooser.before | self._known(chooser.parts.record.model)
+        admission = Admission(self._choice.reason, 0.0, is_chosen=True)
+        with RowFilter(criteria) as rows:
+            found = chooser.choose(rows, count - len(chooser.before))
+            return self._add_all(chooser, rows, found, count, admission)
 
-        found = _choose(parts, rows, size=count, rank=rank, known=known, tried=tried)
-        candidates, entered, queued = found.candidates, found.known, 0
-        probability = min(1.0, count / candidates) if candidates else 0.0
-        admission = Admission(self._choice.reason, probability, is_chosen=is_nearest)
-        wanted = None if is_nearest else {row["sha256"] for _, row in found.images}
-        if not is_nearest and candidates:
-            drawn = [sha256 for sha256, n in rows.counts.drawn.items() if n > 0]
-            self._store.scan_draws.raise_probabilities(drawn, parts.record.model, probability)
+    def _fill_sample(self, chooser: "_Chooser", criteria: Criteria, count: int) -> Queued:
+        """Draw what makes the batch a sample of this size from what is kept.
+
+        What it has from this choice is a part of that, also where a label drops it by now. What it
+        has from another choice is none, and takes places of the batch only.
+        """
+        parts, before = chooser.parts, chooser.before
+        model, scan = parts.record.model, str(parts.directory.resolve())
+        stored = {draw.image_sha256 for draw in self._store.scan_draws.of(scan, model)}
+        with RowFilter(replace(criteria, drawn=frozenset(stored))) as rows:
+            found = chooser.choose(rows, count)
+            drawn = {sha256 for sha256, number in rows.counts.drawn.items() if number > 0}
+            own = before & stored & (drawn | found.own)
+            dropped = own - found.own  # for its label
+            size = count - len(before - own)
+            probability = min(1.0, size / max(1, found.candidates + len(dropped)))
+            if found.candidates:
+                self._store.scan_draws.raise_probabilities(drawn, model, probability)
+            found = replace(found, images=found.images[: size - len(dropped)])
+            chooser.wanted = frozenset(row["sha256"] for _, row in found.images)
+            admission = Admission(self._choice.reason, probability)
+            return self._add_all(chooser, rows, found, count, admission)
+
+    def _add_all(
+        self,
+        chooser: "_Chooser",
+        rows: RowFilter,
+        found: "_Found",
+        count: int,
+        admission: Admission,
+    ) -> Queued:
+        """Queue images until the batch has enough, and in place of unreadable ones what follows."""
+        before, candidates, known, added = chooser.before, found.candidates, found.known, 0
+        missing = count - len(before)
         with Reader(self._limits) as reader:
             while found.images:
-                new = [(e, row) for e, row in found.images if not self._has_entered(row)]
-                entered += len(found.images) - len(new)
-                missing = count - queued
+                others = [each for each in found.images if each[1]["sha256"] not in before]
+                new = [each for each in others if not self._has_entered(each[1])]
+                known += len(others) - len(new)
                 # Before the first image: an interrupted batch is in the audit, too.
                 self._store.audit.add(
                     self._owner,
                     AuditAction.QUEUE,
                     self._name,
-                    images=min(missing, len(new)),
+                    images=min(missing - added, len(new)),
                     reason=self._choice.reason,
-                    scan=str(parts.directory.resolve()),
+                    scan=str(chooser.parts.directory.resolve()),
                 )
-                known.update(row["sha256"] for _, row in found.images)
+                chooser.known.update(row["sha256"] for _, row in found.images)
                 for entry, row in new:
-                    if queued == count:
+                    if added == missing:
                         break
                     if self._add(entry, judged_image(row), reader, admission):
-                        queued += 1
+                        added += 1
                     else:
-                        known.discard(row["sha256"])  # a copy may be readable
-                        tried.add(_copy(row))
-                if queued == count or not tried:
+                        chooser.give_up(row)
+                if added == missing or not chooser.tried:
                     break
                 with RowFilter(rows.criteria) as again:
-                    found = _choose(
-                        parts,
-                        again,
-                        size=max(count - queued, NEXT),
-                        rank=rank,
-                        known=known,
-                        tried=tried,
-                        wanted=wanted,
-                    )
-        return Queued(candidates, queued, entered, len(tried))
+                    found = chooser.choose(again, max(missing - added, NEXT))
+        unreadable = len(chooser.tried)
+        return Queued(len(before), missing, candidates, added, known, unreadable, rows.counts)
 
     def rank(self, row: Row, *, seed: int, threshold: float) -> float:
         """Images of the lowest ranks are chosen."""
@@ -211,56 +252,74 @@ class ReviewBatch:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Chosen images, the lowest rank first; from how many, and how many known ones are left out."""
+    """Chosen images, and among which they were chosen.
+
+    - `images` has the lowest rank first, `candidates` is from how many they were chosen.
+    - `own` are those of the candidates that the batch has already.
+    - `known` is how many images of other batches were left out.
+    """
 
     images: Sequence[tuple[Entry, Row]]
     candidates: int
+    own: frozenset[str]
     known: int
 
 
-def _choose(
-    parts: ScannedParts,
-    rows: RowFilter,
-    *,
-    size: int,
-    rank: Callable[[Row], float],
-    known: Collection[str],
-    tried: Collection[Copy],
-    wanted: Collection[str] | None = None,
-) -> _Found:
-    """Choose the kept images of the lowest ranks, one of those with the same bytes.
+class _Chooser:
+    """Chooses images of the lowest ranks, again where some of these cannot be read.
 
     Args:
         parts: Of the scan.
-        rows: Filters and counts the rows.
-        size: Most images to choose.
         rank: Of a row.
-        known: Hashes that are left out, and counted.
-        tried: Copies that are left out.
-        wanted: Hashes that may be chosen; None for all.
+        before: The images that the batch has already.
     """
-    heap: list[tuple[float, str, Entry, Row]] = []
-    candidates = left_out = 0
-    for entries, table in parts.with_entries():
-        numbers, kept = rows.kept(table)
-        for number, row in zip(numbers, kept.to_pylist(), strict=True):
-            sha256 = row["sha256"]
-            if _copy(row) in tried or (wanted is not None and sha256 not in wanted):
-                continue
-            if drop := rows.claim([row])[0]:
-                rows.drop_kept(drop, row)
-            elif sha256 in known:
-                left_out += 1
-            else:
-                candidates += 1
-                # The heap has the largest number first to go: the lowest ranks stay.
-                item = (-rank(row), sha256, entries[number], row)
-                if len(heap) < size:
-                    heapq.heappush(heap, item)
+
+    def __init__(
+        self, parts: ScannedParts, rank: Callable[[Row], float], before: frozenset[str]
+    ) -> None:
+        self.parts, self.before = parts, before
+        self.known: set[str] = set()  # hashes that are left out
+        self.wanted: frozenset[str] | None = None  # hashes that may be chosen; None for all
+        self.tried: set[Copy] = set()  # that cannot be read
+        self._rank = rank
+
+    def give_up(self, row: Row) -> None:
+        """Choose another image, or a copy with the same bytes, in place of one."""
+        self.known.discard(row["sha256"])
+        self.tried.add(_copy(row))
+
+    def choose(self, rows: RowFilter, size: int) -> _Found:
+        """Choose among the images that are kept, one of those with the same bytes.
+
+        Args:
+            rows: Filters and counts the rows.
+            size: Most images to choose.
+        """
+        heap: list[tuple[float, str, Entry, Row]] = []
+        own: set[str] = set()
+        candidates = left_out = 0
+        for entries, table in self.parts.with_entries():
+            numbers, kept = rows.kept(table)
+            for number, row in zip(numbers, kept.to_pylist(), strict=True):
+                sha256 = row["sha256"]
+                if _copy(row) in self.tried or not (self.wanted is None or sha256 in self.wanted):
+                    continue
+                if drop := rows.claim([row])[0]:
+                    rows.drop_kept(drop, row)
+                elif sha256 in self.known:
+                    left_out += sha256 not in self.before
                 else:
-                    heapq.heappushpop(heap, item)
-    in_order = sorted(heap, key=lambda item: (-item[0], item[1]))
-    return _Found([(entry, row) for _, _, entry, row in in_order], candidates, left_out)
+                    candidates += 1
+                    own.update(self.before & {sha256})
+                    # The heap has the largest number first to go: the lowest ranks stay.
+                    item = (-self._rank(row), sha256, entries[number], row)
+                    if len(heap) < size:
+                        heapq.heappush(heap, item)
+                    else:
+                        heapq.heappushpop(heap, item)
+        in_order = sorted(heap, key=lambda item: (-item[0], item[1]))
+        images = [(entry, row) for _, _, entry, row in in_order]
+        return _Found(images, candidates, frozenset(own), left_out)
 
 
 def _copy(row: Row) -> Copy:

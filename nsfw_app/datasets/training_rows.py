@@ -1,6 +1,7 @@
 """Rows of a training set: labeled images, in groups of near duplicates, each in one split.
 
-- A label that was confirmed in Relabel comes before a settled decision.
+- A label that was confirmed in Relabel comes before a settled decision. An image has neither while
+  a second opinion is requested.
 - Restricted images are never among them, and neither are images that a chain of near duplicates
   connects with one.
 - The same labels give the same rows. An image more changes few others: groups are in the order of
@@ -124,8 +125,9 @@ def read_rows(
         omitted[Omission.UNSTORED] = len(store.label_imports.unstored())
     labeled = []
     strata: Counter[tuple[Label, bool]] = Counter()
+    requested = store.second_opinions.unanswered()
     for image in store.labeled_images.all():
-        found = _labeled(image)
+        found = _labeled(image, is_open=image.image_sha256 in requested)
         if isinstance(found, _Labeled):
             strata[found.stratum] += 1
         if labels is Labels.CORRECTIONS and image.correction is None and not image.set_aside:
@@ -165,10 +167,12 @@ def read_rows(
     )
 
 
-def _labeled(image: ImageLabels) -> _Labeled | Omission:
-    """The label of an image, or why it has none."""
+def _labeled(image: ImageLabels, *, is_open: bool) -> _Labeled | Omission:
+    """The label of an image, or why it has none; `is_open` where a second opinion is requested."""
     if image.set_aside:
         return Omission.SET_ASIDE
+    if is_open:
+        return Omission.UNSETTLED
     if image.correction is not None:
         if image.corrections_differ:
             return Omission.DIFFERING

@@ -17,9 +17,9 @@ from pathlib import Path
 from nsfw_app.dataset_errors import HubFailed, PublicRepository, ServerReplaced
 from nsfw_app.errors import NSFWReviewError, StorageError
 from nsfw_app.hub_sync.maintenance import Maintenance
-from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.saving import Saver
+from nsfw_app.store.process_lock import process_lock
 from nsfw_app.sync_status import SyncStatus
 
 log = logging.getLogger(__name__)

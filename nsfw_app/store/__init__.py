@@ -49,7 +49,9 @@ from nsfw_app.store.purges import Purges
 from nsfw_app.store.queue_entries import ReviewQueue
 from nsfw_app.store.references import References
 from nsfw_app.store.restrictions import Restrictions
+from nsfw_app.store.scan_batches import ScanBatches
 from nsfw_app.store.scan_draws import ScanDraws
+from nsfw_app.store.second_opinions import SecondOpinions
 from nsfw_app.store.sessions import Sessions
 from nsfw_app.store.settled_labels import SettledLabels
 from nsfw_app.store.standing_decisions import StandingDecisions
@@ -62,6 +64,7 @@ from nsfw_app.store.visibility import Visibility
 
 __all__ = ["Store"]
 
+BATCH_LOCK = "scan-batch.lock"  # next to the database
 DEFAULT_RULES = QueueRules()
 DEFAULT_DECISION_RULES = DecisionRules()
 DEFAULT_RETENTION = Retention()
@@ -116,7 +119,9 @@ class Store:
         self.policies = Policies(connections)
         self.policy_effects = PolicyEffects(connections, detail_categories)
         self.arrivals = Arrivals(connections)
+        self.scan_batches = ScanBatches(connections, database.with_name(BATCH_LOCK))
         self.scan_draws = ScanDraws(connections)
+        self.second_opinions = SecondOpinions(connections)
         if not retention.keeps_any:
             rules = QueueRules(frozenset())
         rules = replace(rules, secret=self.arrivals.draw_secret())

@@ -2,7 +2,7 @@
 
 An image that is not settled has its provisional label in `reviewed`, and in nothing else here. What
 waits for a second decision differs from the model more often, so that without it a model would look
-better than it is.
+better than it is. An image is not settled, for any model, while a second opinion is requested.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from nsfw_app.records import Label, ModelIdentity
 from nsfw_app.store.connections import Connections
 from nsfw_app.store.label_imports import OVERRULED, SETTLED_OUTCOME
 from nsfw_app.store.provisional_labels import COUNTED, MAJORITY
+from nsfw_app.store.second_opinions import UNANSWERED
 
 CONTEXT = """
   coalesce((
@@ -25,6 +26,7 @@ CONTEXT = """
 IS_SETTLED = f"""
 {SETTLED_OUTCOME.format(outcome="o")} and o.label in ('{Label.NSFW}', '{Label.NORMAL}')
   and not ({OVERRULED.format(outcome="o", prediction="p")})
+  and p.image_sha256 not in ({UNANSWERED})
 """
 # An image whose predictions are settled with different labels has none.
 SETTLED = f"""

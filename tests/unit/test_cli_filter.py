@@ -172,37 +172,39 @@ def test_settled_labels_override_the_model(
     assert kept(tmp_path / "people.txt") == {"000", "copy", "050", "225"}
     assert "1 with a human label that is not kept" in ended.err
     assert "1 are kept by a human label." in ended.err
-    assert f"2 images have human labels in {tmp_path}; 2 images of the scan" in ended.err
+    assert "2 images have human labels or a requested second opinion in" in ended.err
+    assert f"{tmp_path}; 2 images of the scan are among them" in ended.err
 
 
 def test_no_image_that_people_doubt_is_kept_as_allowed(
     run: Run, scanned: Path, store: Store, tmp_path: Path
 ) -> None:
-    """Waiting or settled as unsure; a decision that agrees with the model is no doubt."""
+    """Waiting or settled as unsure, or with a second opinion requested that is not complete."""
     reviewed(store, 0, Label.NSFW)  # with its copy
     waiting = reviewed(store, 25, Label.NSFW, Label.NORMAL)
     reviewed(store, 50, Label.UNSURE, Label.UNSURE)
     reviewed(store, 75, Label.UNSURE)
-    agreed = reviewed(store, 100)
-    for sha256, label in ((waiting, None), (agreed, Label.NORMAL)):
+    reviewed(store, 100, Label.NORMAL)  # a decision that agrees with the model is no doubt
+    asked, agreed = reviewed(store, 125), reviewed(store, 150)
+    for sha256, label in ((waiting, None), (asked, None), (agreed, Label.NORMAL)):
         stored = store.catalog.find(sha256, FakeClassifier.identity)
         assert stored is not None
         store.queue.escalate(stored.prediction_id, "ann")
         if label is not None:
             decide(store, sha256, label, "bob", identity=FakeClassifier.identity)
-    wide = ("--threshold", "0.45")
+    wide = ("--threshold", "0.6")
     run("filter", scanned, "--output", tmp_path / "model.txt", *wide)
-    assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050", "075", "100"}
+    assert kept(tmp_path / "model.txt") == {"000", "copy", "025", "050", "075", "100", "125", "150"}
     report = tmp_path / "sheet.json"
     ended = run(
         "filter", scanned, "--decisions", "--output", tmp_path / "d.txt", "--report", report, *wide
     )
     assert kept(tmp_path / "d.txt") == {"100"}
-    assert "3 allowed by the model, with a label of nsfw or unsure that is not settled" in ended.err
+    assert "5 allowed by the model, with a label of nsfw or unsure that is not settled" in ended.err
     assert "2 settled as unsure" in ended.err
     counts = json.loads(report.read_text())["counts"]
-    assert counts["dropped"] == {"action": 5, "doubted": 3, "unsure": 2}
-    assert counts["with_human_label"] == 5
+    assert counts["dropped"] == {"action": 3, "doubted": 5, "unsure": 2}
+    assert counts["with_human_label"] == 8
     rows = tmp_path / "r.jsonl"
     run("filter", scanned, "--decisions", "--output", rows, "--keep", "allow,review", *wide)
     found = [json.loads(line) for line in rows.read_text().splitlines()]
@@ -212,7 +214,9 @@ def test_no_image_that_people_doubt_is_kept_as_allowed(
         "025": ("review", None),
         "050": ("review", "unsure"),
         "075": ("review", "unsure"),
-        "100": ("allow", None),
+        "100": ("allow", "normal"),
+        "125": ("review", None),
+        "150": ("review", None),
     }
     imported = run("import-labels", rows, "--source", "again")
     assert "2 with a label that is neither normal nor nsfw" in imported.err + imported.out
@@ -232,6 +236,22 @@ def test_sources_that_differ_leave_no_image_to_the_model(
     ended = run("filter", scanned, "--output", tmp_path / "kept.txt", "--decisions")
     assert "025" not in kept(tmp_path / "kept.txt")
     assert "1 allowed by the model, with a label of nsfw or unsure" in ended.err
+
+
+def test_an_image_about_which_only_a_second_opinion_is_requested(
+    run: Run, scanned: Path, store: Store
+) -> None:
+    """It counts as one about which people said something; withdrawn, it is the model's again."""
+    stored = store.catalog.find(reviewed(store, 25), FakeClassifier.identity)
+    assert stored is not None
+    store.queue.escalate(stored.prediction_id, "ann")
+    ended = run("filter", scanned, "--decisions")
+    assert "3 kept" in ended.err
+    assert "1 images of the scan are among them" in ended.err
+    store.queue.withdraw_escalation(stored.prediction_id, "ann")
+    ended = run("filter", scanned, "--decisions")
+    assert "4 kept" in ended.err
+    assert "No image of the scan has a human label" in ended.err
 
 
 def test_a_data_directory_without_labels_of_the_scan(

@@ -12,10 +12,10 @@ import pytest
 from nsfw_app.dataset_errors import HubFailed
 from nsfw_app.hub_sync import event_files, layout
 from nsfw_app.hub_sync.layout import parse
-from nsfw_app.hub_sync.process_lock import process_lock
 from nsfw_app.hub_sync.repository import HubRepository
 from nsfw_app.hub_sync.schedule import INTERVAL_S, MAX_WAIT_S, HubSync
 from nsfw_app.store import Store
+from nsfw_app.store.process_lock import process_lock
 from tests.support.fakes import FakeClassifier
 from tests.support.hub_store import (
     REPOSITORY,

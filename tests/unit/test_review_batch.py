@@ -198,19 +198,19 @@ def test_a_larger_draw_raises_the_probability_of_a_smaller_one(
     run: Run, scanned: Path, store: Store
 ) -> None:
     """Of the images among which it is, also those that people's labels drop, and with any seed."""
-    wide = ("--sample", "--batch", "s")
-    run("filter", scanned, "--review", "3", *wide)
+    draw = ("filter", scanned, "--sample", "--batch")
+    run(*draw, "s", "--review", "3")
     first = entries(store)
     assert set(first.values()) == {("audit", 0.5)}
-    run("filter", scanned, "--review", "2", *wide)
+    run(*draw, "t", "--review", "2")
     assert entries(store) == first
-    run("filter", scanned, "--review", "10", "--keep", "review", *wide)
+    run(*draw, "u", "--review", "10", "--keep", "review")
     assert {name: entries(store)[name] for name in first} == first
     name = min(first)
     sha256 = decode.sha256(image_bytes(int(name)))
     for reviewer in ("ann", "bob"):
         decide(store, sha256, Label.NSFW, reviewer, identity=MODEL)
-    run("filter", scanned, "--review", "4", *wide, "--decisions", "--seed", "7")
+    run(*draw, "v", "--review", "4", "--decisions", "--seed", "7")
     draws = store.scan_draws.of(str(scanned), MODEL)
     allowed = {each.image_sha256: each.probability for each in draws if each.nsfw_score < 0.2}
     assert set(allowed.values()) == {4 / 5}

@@ -1,4 +1,4 @@
-"""Lets one process of a data directory save at a time; several servers may share one."""
+"""Lets one process of a data directory do something at a time; several may share one."""
 
 import fcntl
 import os
