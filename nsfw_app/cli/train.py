@@ -86,7 +86,9 @@ def train(
 
 
 def _say_kept(features_dir: Path) -> None:
-    if features_dir.is_dir():
+    from nsfw_app.datasets.file_search import leads_to_directory
+
+    if leads_to_directory(features_dir):
         typer.echo(
             f"Features of the images are kept in {features_dir}: run the same command to continue "
             "with them, or delete it.",
