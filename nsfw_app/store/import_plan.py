@@ -117,11 +117,10 @@ class ImportPlan:
         """Look up what others changed since, within a transaction that may write."""
         db.execute(REFRESH, {"source": self._source, **self._latest})
 
-    def counts(self, db: Database) -> Mapping[Change, int]:
-        """How many labels make each change."""
-        counted = dict.fromkeys(Change, 0)
-        rows = db.execute("select change, count(*) from planned_labels group by change").fetchall()
-        return counted | {Change(change): count for change, count in rows}
+    def restricted(self, db: Database) -> int:
+        """How many labels are of restricted images."""
+        sql = "select count(*) from planned_labels where change = ?"
+        return int(db.execute(sql, (Change.RESTRICTED,)).fetchone()[0])
 
     def decided(self, db: Database) -> list[tuple[str, Label]]:
         """The images whose labels change decisions, in the order of the import."""
@@ -131,9 +130,9 @@ class ImportPlan:
         ).fetchall()
         return [(image, Label(label)) for image, label in rows]
 
-    def add_unstored(self, db: Database, recorded_at: str) -> None:
-        """Record the labels of images that are not stored."""
-        db.execute(
+    def add_unstored(self, db: Database, recorded_at: str) -> int:
+        """Record the labels of images that are not stored; return how many."""
+        added = db.execute(
             """
             insert into unstored_labels (image_sha256, source, label, recorded_at)
             select image_sha256, ?, label, ? from planned_labels
@@ -141,6 +140,7 @@ class ImportPlan:
             """,
             (self._source, recorded_at, Change.UNSTORED),
         )
+        return added.rowcount
 
     def close(self) -> None:
         """Delete it; a transaction that failed leaves it to the next import."""

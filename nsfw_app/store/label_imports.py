@@ -22,7 +22,7 @@ from sqlite_utils import Database
 from nsfw_app.records import IMPORT_PREFIX, Label
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.import_plan import PENDING, Change, ImportPlan
+from nsfw_app.store.import_plan import PENDING, ImportPlan
 
 # Whether a row's decision was imported.
 IMPORTED = f"{{row}}.reviewer glob '{IMPORT_PREFIX}*'"
@@ -170,16 +170,14 @@ class LabelImports:
         plan = ImportPlan(self._connections, labels, source)
         with self._connections.writing() as db:
             plan.refresh(db)
-            counts = plan.counts(db)
-            plan.add_unstored(db, now())
-            added = counts[Change.UNSTORED] + counts[Change.DECISIONS]
+            restricted = plan.restricted(db)
+            added = plan.add_unstored(db, now())
             for image, label in plan.decided(db):
                 for other, earlier in _pending(db, image, source):
                     _decide_all(db, image, earlier, other, threshold_of)
-                added -= not _decide_all(db, image, label, source, threshold_of)
+                added += _decide_all(db, image, label, source, threshold_of)
             note(db, actor, AuditAction.IMPORT, source, labels=added)
         plan.close()
-        restricted = counts[Change.RESTRICTED]
         return Recorded(added, len(labels) - added - restricted, restricted)
 
 
