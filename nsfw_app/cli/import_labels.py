@@ -26,6 +26,13 @@ def import_labels(
         ),
     ],
     source: Annotated[str, typer.Option(help="Name of where the labels come from.")],
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Control of Label Studio whose choices are the labels; 'label' or the only one by "
+            "default.",
+        ),
+    ] = None,
     match_names: Annotated[
         bool,
         typer.Option(
@@ -47,7 +54,7 @@ def import_labels(
         )
     configured = settings.load()
     store = open_store(configured)
-    found = read_labels(path)
+    found = read_labels(path, control=control)
     names_by = NameMatch.LAST_PART if match_names else NameMatch.WHOLE_PATH
     matched = match(found, store.label_imports, names_by=names_by)
     policies = open_policies(configured, store)

@@ -4,8 +4,11 @@
   `file_name`; a JSON export of Label Studio; a directory in the `imagefolder` layout.
 - Where a table has a model's score and action, its column `label` is the model's verdict and is not
   read: `settled_label` is the human one.
+- Of Label Studio the choices of one control are read: the others say something else of the image.
 - An image file in a directory is known by its bytes, unless a row has its hash. All paths in a
   directory are relative to it, also those of tables below it.
+- Names of directories are labels where there is no table. Otherwise image files that no table lists
+  have none, as in the `imagefolder` of `datasets`.
 - Of a directory nothing is read outside of it: who made it does not choose which other files of
   this machine are read. Paths in a file of labels are compared, and none is opened.
 """
@@ -14,17 +17,17 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from nsfw_app.dataset_errors import LabelSetError
 from nsfw_app.datasets.file_search import is_image_name, leads_to_directory, real_path
 from nsfw_app.datasets.labels import TABLES, read_rows
-from nsfw_app.imaging.formats import FIRST_BYTES, begins_as_image
+from nsfw_app.imaging.formats import FIRST_BYTES, SUFFIXES, begins_as_image
 
 HASH_COLUMNS = ("sha256", "image_sha256")
 PATH_COLUMNS = ("path", "file_name")
@@ -33,6 +36,8 @@ VERDICT_COLUMNS = {"nsfw_score", "action"}
 SETTLED_LABEL = "settled_label"
 METADATA = "metadata"  # name of the tables in an image folder
 LABEL_TABLES = (".jsonl", ".csv")
+IMAGE = "image"  # what `training-set` and most projects of Label Studio name the image of a task
+CONTROL = "label"  # and `training-set` the control with its label
 LOCAL_FILES = "/data/local-files"  # of Label Studio; after `?d=` is the path of a file
 
 
@@ -41,6 +46,7 @@ class Unread(Enum):
 
     OUTSIDE = auto()  # its path leads out of the directory
     NO_IMAGE = auto()  # hidden, or no image by its name or its first bytes
+    UNLISTED = auto()  # an image in a directory with tables, none of which lists it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +64,44 @@ class ForeignLabel:
     unread: Unread | None = None
 
 
-def read_labels(path: Path) -> list[ForeignLabel]:
+def read_labels(path: Path, *, control: str | None = None) -> list[ForeignLabel]:
     """The labels in a file or directory, one at least.
 
+    Args:
+        path: The file or directory.
+        control: The control of Label Studio whose choices are the labels; by default `label`, or
+            the only one.
+
     Raises:
-        LabelSetError: It cannot be read, is in none of the formats, or has no labels.
+        LabelSetError: It cannot be read, is in none of the formats, or has no labels; or its labels
+            are those of another control, or of one of several.
     """
-    found = list(_labels(path))
+    found = list(_labels(path, control))
     if not found:
         raise LabelSetError(f"{path} has no labels.")
     if all(each.unread is Unread.NO_IMAGE for each in found):
         raise LabelSetError(f"{path} has no labels: none of its files is an image.")
+    if all(each.unread is Unread.UNLISTED for each in found):
+        raise LabelSetError(f"{path} has no labels: its tables have no rows.")
     return found
 
 
-def _labels(path: Path) -> Iterator[ForeignLabel]:
+def bare_hash(text: str) -> str:
+    """A hash as it is compared: in lower case, without the name of its algorithm."""
+    return text.strip().lower().removeprefix("sha256:").strip()
+
+
+def _labels(path: Path, control: str | None) -> Iterator[ForeignLabel]:
     try:
-        if path.is_dir():
+        is_directory = path.is_dir()
+        if not is_directory and path.suffix.lower() == ".json":
+            yield from _tasks(path, control)
+        elif control is not None:
+            raise LabelSetError(
+                f"{path} is not a JSON export of Label Studio, which --control is for."
+            )
+        elif is_directory:
             yield from _image_folder(path)
-        elif path.suffix.lower() == ".json":
-            yield from _tasks(path)
         elif path.suffix.lower() in LABEL_TABLES:
             yield from (_from_row(row, where=where) for where, row in read_rows(path))
         else:
@@ -135,7 +159,7 @@ def _content_sha256(path: Path) -> str:
     """The hash of an image file; empty where there is none."""
     if path.name.startswith(".") or not is_image_name(path.name):
         return ""
-    if not os.path.isfile(path):  # noqa: PTH113  # a name that is too long is no error here
+    if not _is_file(path):
         return ""
     with path.open("rb") as file:
         if not path.suffix and not begins_as_image(file.read(FIRST_BYTES)):
@@ -154,6 +178,10 @@ def _image_folder(path: Path) -> Iterator[ForeignLabel]:
     directory = _Directory(path)
     found = sorted(path.rglob(f"{METADATA}.*"))
     tables = [each for each in found if each.suffix in TABLES]
+    if not tables:
+        yield from _named_by_directory(directory)
+        return
+    paths, hashes = set[Path](), set[str]()
     for table in tables:
         if table.suffix not in LABEL_TABLES:
             raise LabelSetError(f"{table} is not read: write it as metadata.jsonl or metadata.csv.")
@@ -161,9 +189,39 @@ def _image_folder(path: Path) -> Iterator[ForeignLabel]:
             raise LabelSetError(f"{table} is not read: it is a link that leads out of {path}.")
         for where, row in read_rows(table):
             label = _from_row(row, where=where)
-            yield _in_directory(label, directory, table) if label.path else label
-    if not tables:
-        yield from _named_by_directory(directory)
+            if label.sha256:
+                hashes.add(bare_hash(label.sha256))
+            if label.path:
+                paths.add(real_path(table.parent / label.path))
+                label = _in_directory(label, directory, table)
+            yield label
+    yield from _unlisted(directory, paths, hashes)
+
+
+def _unlisted(directory: _Directory, paths: Set[Path], hashes: Set[str]) -> Iterator[ForeignLabel]:
+    """The images in a directory that its tables list neither by path nor by hash."""
+    for path in sorted(directory.path.rglob("*")):
+        relative = path.relative_to(directory.path)
+        if _is_hidden(relative) or not _is_file(path):
+            continue
+        if real_path(path) in paths or bare_hash(path.stem) in hashes:
+            continue
+        label = ForeignLabel("", path=relative.as_posix(), unread=Unread.UNLISTED)
+        if hashes or not path.suffix:
+            read = directory.with_content(label, path)
+            if read.unread is Unread.NO_IMAGE or read.content_sha256 in hashes:
+                continue
+        elif not is_image_name(path.name):
+            continue
+        yield label
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  # a name that is too long is no error here
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
 
 
 def _named_by_directory(directory: _Directory) -> Iterator[ForeignLabel]:
@@ -177,9 +235,8 @@ def _named_by_directory(directory: _Directory) -> Iterator[ForeignLabel]:
         name = parents[-1] if parents else directory.real.name
         label = ForeignLabel(name, path=relative.as_posix())
         if path.is_file():
-            is_hidden = any(part.startswith(".") for part in relative.parts)
             unread = replace(label, unread=Unread.NO_IMAGE)
-            yield unread if is_hidden else directory.with_content(label, path)
+            yield unread if _is_hidden(relative) else directory.with_content(label, path)
         elif leads_to_directory(path) and not directory.holds(path):
             yield replace(label, label=path.name, unread=Unread.OUTSIDE)
 
@@ -195,7 +252,7 @@ def _in_directory(label: ForeignLabel, directory: _Directory, table: Path) -> Fo
     return placed if read.unread is Unread.NO_IMAGE else read
 
 
-def _tasks(path: Path) -> Iterator[ForeignLabel]:
+def _tasks(path: Path, control: str | None) -> Iterator[ForeignLabel]:
     try:
         tasks: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, ValueError, RecursionError):
@@ -204,29 +261,67 @@ def _tasks(path: Path) -> Iterator[ForeignLabel]:
         raise LabelSetError(
             f"{path} is not an export of Label Studio: a JSON list of tasks with `data`."
         )
-    for task in tasks:
+    chosen = [_choices(task) for task in tasks]
+    name = _control(set[str]().union(*chosen), control, path)
+    for task, choices in zip(tasks, chosen, strict=True):
         data = task["data"]
-        image = _first(data, ("image", *PATH_COLUMNS))
-        choices = _choices(task)
-        for choice in choices or [""]:
-            yield ForeignLabel(choice, _first(data, HASH_COLUMNS), _url_path(image))
+        for choice in choices.get(name) or [""]:
+            yield ForeignLabel(choice, _first(data, HASH_COLUMNS), _url_path(_image(data)))
 
 
 def _is_task(task: object) -> bool:
     return isinstance(task, dict) and isinstance(task.get("data"), dict)
 
 
-def _choices(task: Mapping[str, Any]) -> list[str]:
-    """The choices of a task's annotations, each once; predictions are not labels."""
-    found: dict[str, None] = {}
+def _choices(task: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The choices of a task's annotations by control, each once; predictions are not labels."""
+    found: dict[str, list[str]] = {}
     for annotation in _objects(task.get("annotations")):
         if not annotation.get("was_cancelled"):
             for result in _objects(annotation.get("result")):
                 value = result.get("value")
                 choices = value.get("choices") if isinstance(value, dict) else None
                 if isinstance(choices, list):
-                    found |= dict.fromkeys(map(str, choices))
-    return list(found)
+                    given = found.setdefault(str(result.get("from_name") or ""), [])
+                    given += [choice for choice in map(str, choices) if choice not in given]
+    return found
+
+
+def _control(names: Set[str], wanted: str | None, path: Path) -> str:
+    """The control whose choices are the labels; any name where there are no choices.
+
+    Raises:
+        LabelSetError: There are others only, or several and none is named as ours.
+    """
+    listed = ", ".join(f"'{name}'" for name in sorted(names))
+    if wanted is not None:
+        if wanted not in names:
+            raise LabelSetError(
+                f"{path} has no choices of a control '{wanted}'. "
+                f"{f'It has those of {listed}.' if names else 'It has none at all.'}"
+            )
+        return wanted
+    if CONTROL in names or not names:
+        return CONTROL
+    if len(names) > 1:
+        raise LabelSetError(
+            f"{path} has choices of several controls: {listed}. Name the one with the labels with "
+            "--control."
+        )
+    return next(iter(names))
+
+
+def _image(data: Mapping[str, Any]) -> str:
+    """The path or URL of the image of a task; empty where none or several could be it."""
+    if named := _first(data, (IMAGE, *PATH_COLUMNS)):
+        return named
+    texts = {value for value in data.values() if isinstance(value, str) and _names_image(value)}
+    return texts.pop() if len(texts) == 1 else ""
+
+
+def _names_image(text: str) -> bool:
+    """Whether a text is a path or URL with the suffix of an image."""
+    return PurePosixPath(_url_path(text)).suffix.lower() in SUFFIXES
 
 
 def _objects(values: object) -> list[dict[str, Any]]:

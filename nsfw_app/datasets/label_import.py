@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from nsfw_app.datasets.foreign_labels import ForeignLabel, Unread
+from nsfw_app.datasets.foreign_labels import ForeignLabel, Unread, bare_hash
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import SHA256_PATTERN, Label, LabelRole
 from nsfw_app.store import Store
@@ -33,7 +33,9 @@ class Unused(StrEnum):
     INVALID_HASH = "with a SHA-256 that is not 64 hexadecimal digits"
     UNKNOWN_LABEL = "with a label that is neither normal nor nsfw"
     NO_IMAGE = "of files that are hidden or no images"
+    UNLISTED = "of images that no table in the directory lists"
     OUTSIDE = "of paths that lead out of the directory, where nothing is read"
+    NO_PATH = "without the path of an image, or its SHA-256"
     UNMATCHED = "of images that are not stored here"
     NAME_ONLY = "of paths of which only the last part is known (see --match-names)"
     SHARED_NAME = "of different paths with the same last part"
@@ -41,6 +43,9 @@ class Unused(StrEnum):
     CONTRADICTORY = "of images with several labels"
     REPEATED = "that repeat another one"
     RESTRICTED = "of restricted images"
+
+
+NEVER_LABELED = {Unread.NO_IMAGE: Unused.NO_IMAGE, Unread.UNLISTED: Unused.UNLISTED}
 
 
 class NameMatch(StrEnum):
@@ -108,7 +113,7 @@ def match(
     images = _Images(found, imports, names_by)
     labels: dict[str, Counter[Label]] = {}
     for each in found:
-        label = Unused.NO_IMAGE if each.unread is Unread.NO_IMAGE else _label(each.label)
+        label = _label(each)
         if isinstance(label, Unused):
             unused[label] += 1
             continue
@@ -127,10 +132,12 @@ def match(
     return MatchedLabels(kept, {reason: unused[reason] for reason in Unused if unused[reason]})
 
 
-def _label(text: str) -> Label | Unused:
-    if not text.strip():
+def _label(each: ForeignLabel) -> Label | Unused:
+    if each.unread in NEVER_LABELED:
+        return NEVER_LABELED[each.unread]
+    if not each.label.strip():
         return Unused.UNLABELED
-    role = role_of(text)
+    role = role_of(each.label)
     if role is None:
         return Unused.UNKNOWN_LABEL
     return Label.NSFW if role is LabelRole.UNSAFE else Label.NORMAL
@@ -138,7 +145,7 @@ def _label(text: str) -> Label | Unused:
 
 def _hash(text: str) -> str:
     """The hash that a text is; empty where it is none."""
-    sha256 = text.strip().lower().removeprefix("sha256:").strip()
+    sha256 = bare_hash(text)
     return sha256 if re.fullmatch(SHA256_PATTERN, sha256) else ""
 
 
@@ -173,6 +180,8 @@ class _Images:
         """The hash of the image of a label, stored or not, or why there is none."""
         if each.sha256:
             return _hash(each.sha256) or Unused.INVALID_HASH
+        if not each.path.strip():
+            return Unused.NO_PATH
         named = _hash_in_name(each.path)
         if content := each.content_sha256:
             stored = next((found for found in (content, named) if found in self._known), "")

@@ -6,7 +6,8 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table, each after the words that say where it is.
 
     Raises:
-        LabelSetError: It is not CSV, a row is not an object, or a column of another type.
+        LabelSetError: It is not CSV, a row is not an object, or a column is repeated or of another
+            type.
         OSError, UnicodeDecodeError: The table cannot be read.
     """
     read = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
@@ -107,6 +109,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         try:
             names = reader.fieldnames or ()
             read = reader.line_num
+            _check_names(names, where=f"{path}, line {read}")
             for row in reader:
                 read = reader.line_num
                 if any(row.get(None, ())):
@@ -143,6 +146,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                         f"{path}: the column '{column}' has the type {type_}. Use text."
                     )
             names = [field.name for field in schema if _is_plain(field.type)]
+            _check_names(names, where=str(path))
             rows = 0
             for batch in file.iter_batches(BATCH_ROWS, columns=names):
                 columns = [_texts(column) for column in batch.columns]
@@ -153,6 +157,15 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             raise LabelSetError(
                 f"{path} cannot be read: it is damaged, or not a Parquet file."
             ) from error
+
+
+def _check_names(names: Iterable[str], *, where: str) -> None:
+    """Refuse columns of the same name, of which one would be read; several may have none."""
+    repeated = [name for name, count in Counter(names).items() if name.strip() and count > 1]
+    if repeated:
+        raise LabelSetError(
+            f"{where}: the column '{repeated[0]}' is repeated. Rename or remove all but one."
+        )
 
 
 def _is_text(kind: Any) -> bool:

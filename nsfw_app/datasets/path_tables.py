@@ -97,9 +97,16 @@ def _named(path: Any, row: int, container: Entry) -> FileStatus | Entry:
 def _csv(lines: Iterator[str], container: Entry) -> Iterator[str | None]:
     try:
         reader = csv.DictReader(lines, strict=True)
-        column = path_column(reader.fieldnames or ())
+        names = reader.fieldnames or ()
+        column = path_column(names)
         if column is None:
-            raise no_column(container, reader.fieldnames or ())
+            raise no_column(container, names)
+        if list(names).count(column) > 1:
+            raise ImageError(
+                ImageErrorKind.UNREADABLE,
+                f"{name_of(container.file)} has several columns '{column}'. Rename or remove all "
+                "but one.",
+            )
         for row in reader:
             yield row[column]
     except csv.Error as error:

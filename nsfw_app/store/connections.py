@@ -286,6 +286,22 @@ class Connections:
         finally:
             _roll_back(connection)
 
+    @contextmanager
+    def preparing(self) -> Iterator[Database]:
+        """A transaction that writes to temporary tables only, committed when the block ends.
+
+        It does not take the write lock: others may write to the database.
+        """
+        db = self.db
+        connection = _connection(db)
+        connection.execute("begin")
+        try:
+            yield db
+            connection.execute("commit")
+        except BaseException:
+            _roll_back(connection)
+            raise
+
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, without keeping writers from writing."""
         self.row("pragma wal_checkpoint(passive)")

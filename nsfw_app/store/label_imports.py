@@ -7,12 +7,13 @@
   for training sets and filters, as long as no reviewer has decided on it, also while it waits.
 - An image that is not stored has no prediction to decide about. Its label is kept by its hash, and
   settles it for filters of scans until there is a decision.
-- All labels of an import are recorded, or none. Imported again, the same labels change nothing; a
-  changed label replaces the earlier one for each model for which it stands.
+- All labels of an import are recorded in one transaction, or none. `import_plan` looks up before it
+  what they change. Imported again, the same labels change nothing; a changed label replaces the
+  earlier one for each model for which it stands.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,7 @@ from sqlite_utils import Database
 from nsfw_app.records import IMPORT_PREFIX, Label
 from nsfw_app.store.audit import AuditAction, note
 from nsfw_app.store.connections import Connections, now
-from nsfw_app.store.restrictions import RESTRICTED
-from nsfw_app.store.states import webhooks_on_state_change
+from nsfw_app.store.import_plan import PENDING, ImportPlan
 
 # Whether a row's decision was imported.
 IMPORTED = f"{{row}}.reviewer glob '{IMPORT_PREFIX}*'"
@@ -63,21 +63,9 @@ where not exists (
   where p.image_sha256 = u.image_sha256
 )
 """
-# The labels of other sources for an image that was not stored then. They become decisions with the
-# first one, which may differ: labels without a decision do not count from then on.
-PENDING = f"""
-select u.source, u.label from unstored_labels u
-where u.image_sha256 = :image and u.source != :source and not exists (
-  select 1 from unstored_labels later
-  where later.image_sha256 = u.image_sha256 and later.source = u.source and later.id > u.id
-) and not exists (
-  select 1 from predictions p join decisions d on d.prediction_id = p.id
-  where p.image_sha256 = u.image_sha256 and d.reviewer = '{IMPORT_PREFIX}' || u.source
-)
-"""
 # The predictions of an image, and the label that stands of a source: the ones with a label first,
 # then the latest.
-TARGETS = f"""
+TARGETS = """
 select p.id, p.model, p.nsfw_score,
   coalesce((
     select u.name from uploads u where u.image_sha256 = p.image_sha256
@@ -87,7 +75,6 @@ select p.id, p.model, p.nsfw_score,
     select u.source from uploads u where u.image_sha256 = p.image_sha256
     order by u.queues desc, u.id limit 1
   ), '') as source,
-  {RESTRICTED.format(image="p.image_sha256")} as restricted,
   s.label as standing,
   (
     select count(*) from decisions d where d.prediction_id = p.id and d.reviewer = :reviewer
@@ -180,41 +167,41 @@ class LabelImports:
             threshold_of: The threshold in force for a model, with which its label is compared.
             actor: Who imports them.
         """
-        with self._connections.writing() as db, webhooks_on_state_change(db) as watch:
-            outcomes = []
-            for image, label in labels.items():
-                values = {"image": image, "source": source}
-                for other, earlier in db.execute(PENDING, values).fetchall():
-                    reviewer = IMPORT_PREFIX + other
-                    self._add(db, image, Label(earlier), reviewer, threshold_of, watch)
-                outcomes.append(
-                    self._add(db, image, label, IMPORT_PREFIX + source, threshold_of, watch)
-                )
-            recorded = _count(outcomes)
-            note(db, actor, AuditAction.IMPORT, source, labels=recorded.added)
-        return recorded
+        plan = ImportPlan(self._connections, labels, source)
+        with self._connections.writing() as db:
+            plan.refresh(db)
+            restricted = plan.restricted(db)
+            added = plan.add_unstored(db, now())
+            for image, label in plan.decided(db):
+                for other, earlier in _pending(db, image, source):
+                    _decide_all(db, image, earlier, other, threshold_of)
+                added += _decide_all(db, image, label, source, threshold_of)
+            note(db, actor, AuditAction.IMPORT, source, labels=added)
+        plan.close()
+        return Recorded(added, len(labels) - added - restricted, restricted)
 
-    @staticmethod
-    def _add(
-        db: Database,
-        image: str,
-        label: Label,
-        reviewer: str,
-        threshold_of: Callable[[str], float],
-        watch: Callable[[int], None],
-    ) -> str:
-        rows = db.execute(TARGETS, {"image": image, "reviewer": reviewer}).fetchall()
-        if not rows:
-            return _add_unstored(db, image, label, reviewer.removeprefix(IMPORT_PREFIX))
-        if rows[0]["restricted"]:
-            return "restricted"
-        # A label is replaced where it stands, also if other models have seen the image since.
-        targets = [row for row in rows if row["standing"]] or rows[:1]
-        changed = [row for row in targets if row["standing"] != label]
-        for row in changed:
-            watch(row["id"])
-            _decide(db, row, label, reviewer, threshold_of(row["model"]))
-        return "added" if changed else "unchanged"
+
+def _pending(db: Database, image: str, source: str) -> list[tuple[str, Label]]:
+    """The labels of other sources that become decisions with that of this one."""
+    values = {"image": image, "source": source}
+    rows = db.execute(PENDING.format(image=":image"), values).fetchall()
+    return [(other, Label(label)) for other, label in rows]
+
+
+def _decide_all(
+    db: Database, image: str, label: Label, source: str, threshold_of: Callable[[str], float]
+) -> bool:
+    """Decide on an image that is stored; return whether the label did not stand already.
+
+    A label is replaced where it stands, also if other models have seen the image since.
+    """
+    reviewer = IMPORT_PREFIX + source
+    rows = db.execute(TARGETS, {"image": image, "reviewer": reviewer}).fetchall()
+    targets = [row for row in rows if row["standing"]] or rows[:1]
+    changed = [row for row in targets if row["standing"] != label]
+    for row in changed:
+        _decide(db, row, label, reviewer, threshold_of(row["model"]))
+    return bool(changed)
 
 
 def _decide(db: Database, row: Any, label: Label, reviewer: str, threshold: float) -> None:
@@ -240,23 +227,3 @@ def _decide(db: Database, row: Any, label: Label, reviewer: str, threshold: floa
             reviewer,
         ),
     )
-
-
-def _add_unstored(db: Database, image: str, label: Label, source: str) -> str:
-    last = db.execute(
-        "select label from unstored_labels where image_sha256 = ? and source = ? "
-        "order by id desc limit 1",
-        (image, source),
-    ).fetchone()
-    if last is not None and last["label"] == label:
-        return "unchanged"
-    db.execute(
-        "insert into unstored_labels (image_sha256, source, label, recorded_at) "
-        "values (?, ?, ?, ?)",
-        (image, source, label, now()),
-    )
-    return "added"
-
-
-def _count(outcomes: Sequence[str]) -> Recorded:
-    return Recorded(*(outcomes.count(name) for name in ("added", "unchanged", "restricted")))

@@ -95,6 +95,21 @@ def test_faults_of_parquet_have_their_row(
         read_table(tmp_path / "a.parquet")
 
 
+def test_repeated_columns_of_parquet_are_an_error(tmp_path: Path) -> None:
+    """Also those by which images are grouped: one of them would be read."""
+    names = ["path", "label", "by", "by"]
+    table = pa.Table.from_arrays([pa.array(["a"]), *[pa.array(["nsfw"])] * 3], names=names)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(LabelSetError, match="the column 'by' is repeated"):
+        read_table(tmp_path / "a.parquet")
+
+
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    """A spreadsheet writes them after the last column."""
+    (tmp_path / "a.csv").write_text("path,label,,\na.png,nsfw,,\n")
+    assert len(read_table(tmp_path / "a.csv")) == 1
+
+
 def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
     """At each length and with each byte changed, a file is read or is a typed error."""
     table = tmp_path / "a.parquet"
@@ -136,6 +151,8 @@ def test_damaged_parquet_is_an_error(tmp_path: Path) -> None:
         ),
         ("a.csv", f'"path,label\n{MORE}', "line 1: this is not CSV"),
         ("a.csv", "path,label\na,nsfw\na,b.png,nsfw\n", "line 3: it has more values than the"),
+        ("a.csv", "path,label,label\na,nsfw,normal\n", "line 1: the column 'label' is repeated"),
+        ("a.csv", "path,label,by,by\na,nsfw,1,2\n", "line 1: the column 'by' is repeated"),
         ("a.jsonl", '{"path": "a"}\n', "the column 'label' is missing"),
         ("a.jsonl", '{"path": "a", "label": "nsfw"}\n[1]\n', "line 2: this is not a JSON object"),
         ("a.jsonl", "no json\n", "line 1: this is not a JSON object"),

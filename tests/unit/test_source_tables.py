@@ -300,6 +300,17 @@ def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: R
     assert [outcome(reader, entry) for entry in entries(path)] == [b"x", "unreadable"]
 
 
+def test_a_table_with_two_columns_of_paths_of_one_name_is_one_error(tmp_path: Path) -> None:
+    """One of them would be scanned; other columns may be repeated, as they are not read."""
+    path = tmp_path / "x.csv"
+    path.write_text("path,path\na.jpg,b.jpg\n")
+    (found,) = entries(path)
+    assert found.problem is not None
+    assert "x.csv has several columns 'path'" in found.problem.message
+    path.write_text("path,by,by\na.jpg,1,2\n")
+    assert [entry.uri for entry in entries(path)] == [str(tmp_path / "a.jpg")]
+
+
 def test_tables_in_directories_are_not_sources(tmp_path: Path) -> None:
     """They describe the images next to them, which would be listed twice."""
     (tmp_path / "a.jpg").write_bytes(b"x")
