@@ -20,7 +20,6 @@ from nsfw_app.cli.output_file import check_local
 from nsfw_app.cli.progress import printable
 from nsfw_app.cli.scan_display import displayed, errors_text
 from nsfw_app.cli.scan_model import opened_model
-from nsfw_app.errors import NSFWReviewError
 from nsfw_app.records import Policy, utc
 
 if TYPE_CHECKING:
@@ -70,16 +69,24 @@ def scan(
     from nsfw_app.datasets.file_search import exists, leads_to_directory
     from nsfw_app.datasets.left_out import LeftOutFiles
     from nsfw_app.datasets.scan import Redo  # with pyarrow; slow to import
-    from nsfw_app.datasets.scan_directory import Emptied, ScanDirectory, named_sources
+    from nsfw_app.datasets.scan_directory import (
+        Emptied,
+        ScanDirectory,
+        check_unused,
+        named_sources,
+    )
     from nsfw_app.datasets.scan_record import ScanRecord
-    from nsfw_app.datasets.units import find_units
+    from nsfw_app.datasets.units import check_outside, find_units
 
     check_local(output)
     if exists(output) and not leads_to_directory(output):
         raise typer.BadParameter(f"{printable(str(output))} is not a directory.")
     if cluster is not None:
         check_arguments(sources)
-    find_units(sources, left_out=LeftOutFiles())  # before the model is loaded: do they exist?
+    # Before the model is loaded: can the output be used, do the sources exist?
+    check_outside(sources, output)
+    check_unused(output)
+    find_units(sources, left_out=LeftOutFiles())
     named = named_sources(sources)
     chosen = settings.load()
     policies = open_policies(chosen, open_store(chosen))
@@ -191,7 +198,8 @@ def _find_total(progress: "ScanProgress", sources: Sequence[str], output: Path) 
     from nsfw_app.datasets.units import find_units
 
     def measure() -> None:
-        with suppress(NSFWReviewError):  # the scan reports it
+        # The scan reports what fails; a program that is about to end starts no threads.
+        with suppress(Exception):
             units = find_units(sources, left_out=LeftOutFiles(), excluded=output)
             found = total_bytes(units)
             if progress.total_bytes is None:  # else the scan is complete

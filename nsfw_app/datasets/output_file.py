@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from nsfw_app.dataset_errors import ScanError
 
-PARTIAL = ".partial-"  # first characters of a temporary file's name
+PARTIAL = ".partial-"  # first characters of a temporary file's name, before 32 digits
+PARTIAL_NAME = re.compile(rf"{re.escape(PARTIAL)}[0-9a-f]{{32}}")
 
 
 def write(path: Path, data: bytes | memoryview) -> None:
@@ -44,9 +46,19 @@ def make_directory(path: Path) -> None:
 
 
 def remove_partial(directory: Path) -> None:
-    """Delete the temporary files that killed processes left."""
+    """Delete the temporary files that killed processes left, and nothing of another name or kind.
+
+    Raises:
+        ScanError: The directory cannot be read, or one of them cannot be deleted.
+    """
     with writing(directory):
-        for path in directory.glob(f"{PARTIAL}*"):
+        with os.scandir(directory) as found:
+            left = [
+                Path(entry.path)
+                for entry in found
+                if PARTIAL_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            ]
+        for path in left:
             path.unlink(missing_ok=True)
 
 

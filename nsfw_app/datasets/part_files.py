@@ -2,16 +2,17 @@
 
 - A file appears complete or not at all. Its rows are in the order of the part's entries.
 - Its footer has the counts, so that they need no rows.
+- A file of another name, or that another program wrote, is neither read nor replaced nor deleted.
 - The rows of a part that was interrupted are in `unfinished/`, for the run that continues.
 """
 
 import json
 import logging
 import os
-import shutil
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ import pyarrow.parquet as pq
 from nsfw_app.dataset_errors import PartDamaged, ScanError
 from nsfw_app.datasets import image_table, output_file
 from nsfw_app.datasets.entries import Part
+from nsfw_app.datasets.file_search import exists
 from nsfw_app.datasets.image_table import ERROR_COLUMNS, error_of, text
 
 log = logging.getLogger(__name__)
 
 FOLDER, UNFINISHED = "images", "unfinished"
 PREFIX, SUFFIX = "part-", ".parquet"
-PATTERN = f"{PREFIX}*{SUFFIX}"
+NAME = re.compile(rf"{PREFIX}([0-9a-f]{{24}}){re.escape(SUFFIX)}")  # with the key of a `Part`
 # Keys of the footer, each of a JSON value.
 ERRORS = b"nsfw_review.errors"  # error kind to count
 CONTAINER = b"nsfw_review.container"  # its uri; empty for files
@@ -82,12 +84,21 @@ class PartFiles:
         return self.directory / f"{PREFIX}{key}{SUFFIX}"
 
     def paths(self) -> list[Path]:
-        """All part files, sorted."""
-        return sorted(self.directory.glob(PATTERN))
+        """All part files, sorted.
+
+        Raises:
+            ScanError: Their directory is missing, or cannot be read.
+        """
+        return list(map(self.path, sorted(self.keys())))
 
     def keys(self) -> set[str]:
-        """The parts that have a file."""
-        return {path.name[len(PREFIX) : -len(SUFFIX)] for path in self.paths()}
+        """The parts that have a file.
+
+        Raises:
+            ScanError: Their directory is missing, or cannot be read.
+        """
+        with _reading(self.directory):
+            return _keys(self.directory)
 
     def complete(self, part: Part) -> PartFooter | None:
         """The footer of a part's file; None where it is missing, damaged or lacks rows.
@@ -174,28 +185,36 @@ class PartFiles:
         return self._unfinished / f"{PREFIX}{key}{SUFFIX}"
 
     def unfinished_paths(self) -> list[Path]:
-        """The files with rows of interrupted parts, sorted."""
-        return sorted(self._unfinished.glob(PATTERN))
+        """The files with rows of interrupted parts, sorted.
+
+        Raises:
+            ScanError: Their directory cannot be read.
+        """
+        keys: set[str] = set()
+        with _reading(self._unfinished), suppress(FileNotFoundError):
+            keys = _keys(self._unfinished)
+        return list(map(self.unfinished_path, sorted(keys)))
 
     def remove_unfinished(self) -> None:
-        """Delete the rows of interrupted parts.
+        """Delete the rows of interrupted parts, and their directory unless it has other files.
 
         Raises:
             ScanError: They cannot be deleted.
         """
-        with output_file.writing(self._unfinished):
-            if self._unfinished.exists():
-                shutil.rmtree(self._unfinished)
+        if not exists(self._unfinished):
+            return
+        output_file.remove_partial(self._unfinished)
+        _delete(self.unfinished_paths())
+        with suppress(OSError):
+            self._unfinished.rmdir()
 
     def remove(self, keys: Iterable[str]) -> None:
         """Delete the files of parts.
 
         Raises:
-            ScanError: One cannot be deleted.
+            ScanError: One cannot be deleted, or another program wrote it.
         """
-        with output_file.writing(self.directory):
-            for key in keys:
-                self.path(key).unlink(missing_ok=True)
+        _delete(map(self.path, keys))
 
     def _others(self, path: Path, table: pa.Table) -> pa.Table:
         """The rows of a file whose images have none in a table."""
@@ -225,10 +244,11 @@ def read_footer(path: Path) -> PartFooter:
 
     Raises:
         PartDamaged: It is damaged or missing.
-        ScanError: It cannot be read now.
+        ScanError: It cannot be read now, or another program wrote it.
     """
     try:
         metadata = pq.read_metadata(path)
+        _check_ours(path, metadata)
         errors, container, (first, last) = (
             json.loads(metadata.metadata[key]) for key in (ERRORS, CONTAINER, URIS)
         )
@@ -242,15 +262,52 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     Raises:
         PartDamaged: It is damaged or missing.
-        ScanError: It cannot be read now.
+        ScanError: It cannot be read now, or another program wrote it.
     """
     try:
         with pq.ParquetFile(path) as file:
+            _check_ours(path, file.metadata)
             table = file.read(columns, use_threads=False)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
     wanted = image_table.ADDED if columns is None else columns
     return image_table.with_added_columns(table, wanted)
+
+
+def _keys(directory: Path) -> set[str]:
+    """The keys of the part files in a directory."""
+    with os.scandir(directory) as found:
+        return {match[1] for entry in found if (match := NAME.fullmatch(entry.name))}
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(PartDamaged):
+            read_footer(path)
+        with output_file.writing(path.parent):
+            path.unlink(missing_ok=True)
+
+
+def _check_ours(path: Path, metadata: pq.FileMetaData) -> None:
+    """Check that a Parquet file was written by a scan.
+
+    Raises:
+        ScanError: It was not.
+    """
+    if ERRORS not in (metadata.metadata or {}):
+        raise ScanError(
+            f"{path} was written by another program, so it is neither read nor deleted. Move it to "
+            "another directory, then run the same command again."
+        )
+
+
+@contextmanager
+def _reading(directory: Path) -> Iterator[None]:
+    """Translate errors of the operating system within a block that lists a directory."""
+    try:
+        yield
+    except OSError as error:
+        raise ScanError(f"{directory} cannot be read: {error.strerror}.") from error
 
 
 def _unreadable(path: Path, error: Exception) -> ScanError:

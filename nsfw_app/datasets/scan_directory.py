@@ -1,11 +1,13 @@
 """The directory of a scan: its record, its part files, and the lock of the process that scans.
 
+- It is new or empty when a scan starts, so that no file of anyone else is read or deleted.
 - One process scans into it at a time. The lock ends with the process, however it ends.
 - Rows of images that are gone are deleted when all others are written, not before, and never many
   of a source without being asked.
 """
 
 import fcntl
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +22,14 @@ from nsfw_app.datasets.gone_images import MAX_NAMED, GoneImages, find_gone
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import absolute
 from nsfw_app.datasets.named_members import uri_of
-from nsfw_app.datasets.part_files import PartFiles, read_footer
-from nsfw_app.datasets.scan_record import ScanCounts, ScanDetail, ScanRecord
+from nsfw_app.datasets.part_files import FOLDER, PartFiles, read_footer
+from nsfw_app.datasets.scan_record import FILE, ScanCounts, ScanDetail, ScanRecord
 from nsfw_app.datasets.units import parted
 from nsfw_app.imaging.decode import Limits
 from nsfw_app.records import ModelIdentity
 
 LOCK = ".lock"
+VOLUME = "lost+found"  # in the top directory of a disk
 
 
 class Emptied(StrEnum):
@@ -66,11 +69,12 @@ class ScanDirectory:
             emptied: What happens to rows of a source that it lacks, or that has lost most images.
 
         Raises:
-            ScanError: It cannot be read or written.
+            ScanError: It cannot be read, written or locked, or it has other files and no scan.
             ScanDiffers: It has a scan of other sources whose rows are kept, or with another model
                 or other limits.
             ScanRunning: Another process scans into it.
         """
+        check_unused(path)
         output_file.make_directory(path)
         named = wanted.sources
         with _locked(path):
@@ -85,8 +89,8 @@ class ScanDirectory:
                 )
             directory = cls(path, wanted, named=named, emptied=emptied)
             output_file.remove_partial(path)
+            wanted.write(path)  # first: without it, part files are not continued
             directory.parts.create()
-            wanted.write(path)
             yield directory
 
     @property
@@ -162,6 +166,40 @@ class ScanDirectory:
         return gone
 
 
+def check_unused(path: Path) -> None:
+    """Check that a directory without a scan has no files that may be someone else's.
+
+    Hidden files and an empty directory of part files may be there, as a start that was killed has
+    them.
+
+    Raises:
+        ScanError: It has some, or cannot be read.
+    """
+    try:
+        with os.scandir(path) as found:
+            names = {entry.name for entry in found}
+        if FOLDER in names:
+            with os.scandir(path / FOLDER) as found:
+                names -= {FOLDER} if next(found, None) is None else set()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ScanError(f"{path} cannot be read: {error.strerror}.") from error
+    others = sorted(name for name in names if not name.startswith(".") and name != VOLUME)
+    if FILE in names or not others:
+        return
+    parts = PartFiles(path, ())
+    if parts.unfinished_paths() or (FOLDER in names and parts.paths()):
+        raise ScanError(
+            f"{path} has part files of a scan but no {FILE}, which names their model. Put it back "
+            "to continue, or choose another --output."
+        )
+    raise ScanError(
+        f"{path} has {others[0]} and no {FILE}: it is not the output of a scan. Choose a new or "
+        "an empty directory as --output."
+    )
+
+
 def source_name(source: str) -> str:
     """The name of a source in the record: the same in each working directory, without secrets."""
     mark, location = parted(source)
@@ -189,7 +227,7 @@ def named_sources(sources: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with output_file.writing(path):
-        file = (path / LOCK).open("w")
+        file = (path / LOCK).open("a")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,6 +235,12 @@ def _locked(path: Path) -> Iterator[None]:
             raise ScanRunning(
                 f"Another process scans into {path}. Wait for it, or choose another --output."
             ) from None
+        except OSError as error:
+            raise ScanError(
+                f"{path} cannot be locked: {error.strerror}. Two scans at once would damage it. "
+                "Mount its file system with support for flock (Lustre: -o flock), or choose "
+                "another --output."
+            ) from error
         yield
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nsfw_app.dataset_errors import SourceError
+from nsfw_app.dataset_errors import ScanError, SourceError
 from nsfw_app.datasets import named_members
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.image_table import text
@@ -22,7 +22,8 @@ class ScannedParts:
         directory: Of the scan.
 
     Raises:
-        ScanError: There is no scan.
+        ScanError: There is no scan, its part files cannot be listed, or those of a finished scan
+            are not all there.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,6 +31,7 @@ class ScannedParts:
         self.directory = directory
         self.lost: list[str] = []  # sentences about sources that do not exist any more
         self._files = PartFiles(directory, tuple(self.record.roles))
+        self._check_complete()
 
     @property
     def sources(self) -> Sequence[str]:
@@ -83,6 +85,18 @@ class ScannedParts:
                 found = {text(entry.uri): entry for entry in named_members.found(entries)}
                 entries = [found.get(entry.uri, entry) for entry in entries]
             yield entries, table
+
+    def _check_complete(self) -> None:
+        paths, counts = self._files.paths(), self.record.counts
+        if self.record.finished_at is None:
+            return
+        images = sum(read_footer(path).rows for path in paths)
+        if (len(paths), images) != (counts.parts, counts.images):
+            raise ScanError(
+                f"{self._files.directory} has {images:,} images (part files: {len(paths):,}), and "
+                f"the scan was finished with {counts.images:,} (part files: {counts.parts:,}). "
+                "Run the same scan again: it scans what is missing."
+            )
 
     def _found_sources(self) -> list[str]:
         """The sources that exist."""

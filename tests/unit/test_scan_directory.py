@@ -1,6 +1,7 @@
 """The directory of a scan: one process at a time, and only rows that are consistent."""
 
 import errno
+import fcntl
 import os
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -172,9 +174,108 @@ def test_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
     """Temporary files that were not given their names yet."""
     opened(tmp_path)
     for directory in (tmp_path, tmp_path / "images"):
-        (directory / f"{PARTIAL}1").touch()
+        (directory / f"{PARTIAL}{32 * '1'}").touch()
     opened(tmp_path)
     assert list(tmp_path.rglob(f"{PARTIAL}*")) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "photo.jpg",
+        "images/part-00000-1f2e.snappy.parquet",
+        "images/a.png",
+        "unfinished/001.jpg",
+        "unfinished/",
+    ],
+)
+def test_a_directory_with_other_files_is_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is changed in it, and it does not become the directory of a scan."""
+    other = tmp_path / name
+    other.mkdir() if name.endswith("/") else photo(other)
+    before = sorted(tmp_path.rglob("*"))
+    first = name.partition("/")[0]
+    with pytest.raises(ScanError, match=f"has {first} and no scan.json") as refused:
+        opened(tmp_path)
+    assert "Choose a new or an empty directory as --output" in str(refused.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def photo(path: Path) -> None:
+    """Write an image, and its directory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image_bytes(1))
+
+
+def test_a_scan_that_was_killed_while_it_started_continues(tmp_path: Path) -> None:
+    """Before it wrote its record. Of hidden files only its own are deleted."""
+    own = tmp_path / f"{PARTIAL}{32 * '0'}"
+    own.touch()
+    (tmp_path / ".lock").write_text("a lock of another program")
+    others = [tmp_path / f"{PARTIAL}{16 * '0'}-{32 * '0'}", tmp_path / "lost+found"]
+    for path in others:
+        path.mkdir()
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "images").mkdir()
+    opened(tmp_path)
+    opened(tmp_path)
+    assert not own.exists()
+    assert (tmp_path / ".lock").read_text() == "a lock of another program"
+    assert all(path.exists() for path in others)
+
+
+@pytest.mark.parametrize("folder", ["images", "unfinished"])
+def test_part_files_without_a_record_are_refused(tmp_path: Path, folder: str) -> None:
+    """Which model and policy they are of is not known."""
+    source, output = photos(tmp_path / "source", 2), tmp_path / "out"
+    scan(source, output)
+    (output / "images").rename(output / folder)
+    (output / "scan.json").rename(tmp_path / "scan.json")
+    with pytest.raises(ScanError, match=r"part files of a scan but no scan\.json.* Put it back"):
+        scan(source, output)
+    assert len(rows(output, folder)) == 2
+    (tmp_path / "scan.json").rename(output / "scan.json")
+    classifier = CountingClassifier()
+    scan(source, output, classifier=classifier)
+    assert (classifier.seen, len(rows(output))) == (0, 2)
+
+
+def test_files_of_other_programs_among_part_files_are_kept(tmp_path: Path) -> None:
+    """They are no rows of the scan. One that has the name of a part ends it with an error."""
+    source, output = photos(tmp_path / "source", 2), tmp_path / "out"
+    scan(source, output)
+    table = pa.table({"uri": ["a"], "pixels": [1]})
+    other = output / "images" / "part-00000-1f2e.snappy.parquet"
+    pq.write_table(table, other)
+    photos(source, 1, first=100)
+    assert scan_all([source], output)[2] == []
+    assert ScanRecord.read(output).counts.images == 3
+    same_name = output / "images" / f"part-{24 * 'a'}.parquet"
+    pq.write_table(table, same_name)
+    photos(source, 1, first=200)
+    with pytest.raises(ScanError, match="was written by another program"):
+        scan_all([source], output, emptied=Emptied.DELETE)
+    assert other.exists()
+    assert same_name.exists()
+    assert ScanRecord.read(output).finished_at is None
+    same_name.unlink()
+    scan(source, output)
+    assert ScanRecord.read(output).counts.images == 4
+
+
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two scans at once would delete each other's rows."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(ScanError, match="cannot be locked: Function not implemented") as refused:
+        opened(tmp_path / "out")
+    assert "flock (Lustre: -o flock)" in str(refused.value)
+    assert not (tmp_path / "out" / "scan.json").exists()
 
 
 def photos(directory: Path, count: int, *, first: int = 0) -> Path:
