@@ -63,32 +63,44 @@ def find_units(
     return grouped(named_members.found(_found(locations, left_out, excluded)))
 
 
-def check_outside(specs: Iterable[str], directory: Path) -> None:
+def check_outside(specs: Sequence[str], directory: Path) -> None:
     """Check that no source lies in the directory of the results, which is not searched.
+
+    The directory itself may be among several, as a shell has it for a pattern; it is left out.
 
     Args:
         specs: See `find_units`; what a list names, and what a pattern matches, is left out instead.
         directory: Of the results; it may not exist yet.
 
     Raises:
-        SourceError: One does, or is this directory.
+        SourceError: One does, or all of them are this directory.
     """
     real = real_path(directory)
-    for spec in specs:
-        mark, location = parted(spec)
-        location = absolute(named_members.container_of(location) or location)
-        if mark or is_url(location):
-            continue
-        if patterns.is_pattern(location):
-            location = patterns.base_of(location) or "/"
-        path = Path(location)
-        # A linked directory is where it leads to; a linked file is where its link is.
-        folder = path if leads_to_directory(path) else path.parent
-        if real_path(folder).is_relative_to(real):
-            raise SourceError(
-                f"{redacted(spec)} lies in the output {directory}, which is not scanned. Choose "
-                "another --output, or leave this source out."
-            )
+    inside = [
+        spec
+        for spec in specs
+        if (folder := _folder(spec)) is not None and real_path(folder).is_relative_to(real)
+    ]
+    if len(inside) < len(specs):
+        inside = [spec for spec in inside if real_path(Path(absolute(spec))) != real]
+    if inside:
+        raise SourceError(
+            f"{redacted(inside[0])} lies in the output {directory}, which is not scanned. Choose "
+            "another --output, or leave this source out."
+        )
+
+
+def _folder(spec: str) -> Path | None:
+    """The directory that a source is or lies in; None of lists and URLs."""
+    mark, location = parted(spec)
+    location = absolute(named_members.container_of(location) or location)
+    if mark or is_url(location):
+        return None
+    if patterns.is_pattern(location):
+        location = patterns.base_of(location) or "/"
+    path = Path(location)
+    # A linked directory is where it leads to; a linked file is where its link is.
+    return path if leads_to_directory(path) else path.parent
 
 
 def parts_of(unit: Unit, *, left_out: LeftOutFiles | None = None) -> Iterator[Part]:

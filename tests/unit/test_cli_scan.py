@@ -331,6 +331,16 @@ def test_a_source_in_the_output_is_refused(
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["0.bmp", "photos"]
 
 
+def test_an_output_among_other_sources_is_left_out(run: Run, source: Path) -> None:
+    """The second time, a shell has it in the place of a pattern, too."""
+    first = run("scan", *sorted(source.iterdir()), "--output", source / "out")
+    assert "This run scanned 7," in first.out
+    again = run("scan", *sorted(source.iterdir()), "--output", source / "out")
+    assert "Left out: inside the destination: 1" in again.err
+    assert "This run scanned 0," in again.out
+    assert len(rows(source / "out")) == 7
+
+
 def test_a_link_out_of_the_output_is_a_source(
     run: Run, source: Path, output: Path, tmp_path: Path
 ) -> None:
