@@ -93,6 +93,11 @@ def _sentences(effect: ImportEffect) -> str:
         )
     if effect.decided:
         sentences.append(f"{effect.decided:,} have reviewers' decisions, which come first.")
+    if effect.doubted:
+        sentences.append(
+            f"{effect.doubted:,} have none, until an unanswered request for a second opinion is "
+            "settled."
+        )
     if effect.differing:
         sentences.append(f"{effect.differing:,} have none, because labels of sources differ.")
     return " ".join(sentences)

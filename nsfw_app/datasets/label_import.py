@@ -75,6 +75,7 @@ class ImportEffect:
         waiting: Those of them in the queue.
         unstored: Those of them that are not stored here.
         decided: Images on which a reviewer decided, so that the imported label does not count.
+        doubted: Images without a label, because a reviewer requested a second opinion.
         differing: Images without a label, because those of several sources differ.
     """
 
@@ -82,6 +83,7 @@ class ImportEffect:
     waiting: int
     unstored: int
     decided: int
+    doubted: int
     differing: int
 
 
@@ -93,12 +95,14 @@ def effect_of(images: Iterable[str], store: Store) -> ImportEffect:
     settled |= store.label_imports.unstored().keys()
     counted = (allowed - decided) & settled
     waiting = store.label_imports.waiting(counted)
+    doubted = (allowed - decided - counted) & store.second_opinions.unanswered()
     return ImportEffect(
         len(counted),
         len(waiting),
         len(counted - store.label_imports.known(counted)),
         len(decided),
-        len(allowed) - len(decided) - len(counted),
+        len(doubted),
+        len(allowed) - len(decided) - len(counted) - len(doubted),
     )
 
 

@@ -670,6 +670,21 @@ def test_labels_of_images_that_are_not_stored(store: Store, tmp_path: Path, run:
     assert (found.rows, found.omitted) == ([], {Omission.UNSTORED: 2})
 
 
+def test_a_label_of_an_image_with_a_requested_second_opinion(
+    store: Store, tmp_path: Path, run: Run
+) -> None:
+    """It is recorded, and counts once reviewers have settled the image."""
+    image = add_labeled(store, pattern(1), None)
+    stored = store.catalog.find(image, FAKE)
+    assert stored is not None
+    assert store.queue.escalate(stored.prediction_id, "ann")
+    path = write_rows(tmp_path / "labels.csv", [{"sha256": image, "label": "normal"}])
+    done = run("import-labels", path, "--source", "lab")
+    assert "1 labels read: 1 recorded," in done.out
+    assert "1 have none, until an unanswered request for a second opinion is settled." in done.out
+    assert "labels of sources differ" not in done.out
+
+
 def test_a_decision_replaces_a_label_of_an_image_that_was_not_stored(store: Store) -> None:
     """Stored later, it has the label of the import until a reviewer or an import decides on it."""
     record = partial(store.label_imports.record, threshold_of=lambda _: 0.5, actor="operator")
