@@ -29,7 +29,7 @@ created""".split()
 BLOCK_BYTES = 2**20  # fetched at once while the headers of an archive are listed
 MAX_LINE = 2**20
 MAX_REASON = 200  # characters of a message that a file system gives
-URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s'\"<>]+", re.IGNORECASE)
 POINTER = b"version https://git-lfs.github.com/spec/v1"  # first line of a Git LFS pointer file
 
 

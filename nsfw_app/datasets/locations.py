@@ -18,7 +18,8 @@ ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UT
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
 UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 AFTER_HOST = re.compile(r"[/?#]")
-INNER_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # in a text that does not begin so
+# In a text that does not begin so; with a limit, because each character may begin one.
+INNER_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
 # User and password before a host. A password with a slash follows what could not be a port.
 UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"

@@ -85,10 +85,11 @@ def test_an_azure_url_that_is_signed_again_is_the_same() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["s3://x::", "a:", " https://u:p@h", "https://h?u="])
-def test_a_long_line_is_shown_at_once(text: str) -> None:
+@pytest.mark.parametrize("text", ["s3://x::", "a:", " https://u:p@h", "https://h?u=", "abcdefghi"])
+@pytest.mark.parametrize("start", ["s3://", ""])
+def test_a_long_line_is_shown_at_once(text: str, start: str) -> None:
     """Without a recursion, and in linear time: a list may have a line of 1 MB."""
-    assert redacted(f"s3://{text * 100_000}")
+    assert redacted(f"{start}{text * 100_000}")
 
 
 @pytest.mark.parametrize(

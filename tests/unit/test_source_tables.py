@@ -296,7 +296,7 @@ def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: R
     """After the rows before it."""
     (tmp_path / "a.jpg").write_bytes(b"x")
     path = tmp_path / "x.csv"
-    path.write_text("path\na.jpg\n" + 'x"' * 3 + "y" * 200_000 + "\n")
+    path.write_text("path\na.jpg\n" + 'x"' * 3 + "y" * 2**20 + "\n")
     assert [outcome(reader, entry) for entry in entries(path)] == [b"x", "unreadable"]
 
 
@@ -337,6 +337,14 @@ def test_all_kinds_of_sources_together(tmp_path: Path, reader: Reader) -> None:
     found = entries(*specs)
     assert sorted(reader.read(entry) for entry in found) == [b"%c" % c for c in b"abcdefgh"]
     assert [part.key for part in parts(*specs)] == [part.key for part in parts(*specs)]
+
+
+def test_a_csv_file_may_have_long_values(tmp_path: Path, reader: Reader) -> None:
+    """Up to the longest line that is read, 1 MiB: more than Python's default."""
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,caption\na.jpg,{'x' * 1_000_000}\na.jpg,\n")
+    assert [outcome(reader, entry) for entry in entries(table)] == [b"a", b"a"]
 
 
 def test_an_open_quote_does_not_swallow_other_rows(tmp_path: Path) -> None:
