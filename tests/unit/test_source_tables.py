@@ -128,6 +128,37 @@ def test_paths_in_place_of_bytes_are_read(tmp_path: Path, reader: Reader) -> Non
     assert [outcome(reader, e) for e in entries(path)] == [b"file", b"bytes", "missing"]
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_paths_of_a_struct_without_any_bytes_are_read(
+    tmp_path: Path, reader: Reader, suffix: str
+) -> None:
+    """Where all are null, pandas writes a column of bytes that has no type."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    kind = pa.struct([("bytes", pa.null()), ("path", pa.string())])
+    rows = [{"bytes": None, "path": path} for path in ("a.jpg", None, "b.jpg")]
+    path = table_file(tmp_path / f"x.{suffix}", {"image": pa.array([*rows, None], kind)})
+    found = [outcome(reader, each) for each in entries(path)]
+    assert found == [b"file", "empty", "missing", "empty"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ({"path": ["a.jpg"], "embedding": [b"other"]}, b"file"),
+        ({"path": ["a.jpg"], "content": [b"bytes"]}, b"bytes"),
+        ({"caption": ["a.jpg"], "anything": [b"bytes"]}, b"bytes"),
+    ],
+)
+def test_one_of_paths_or_bytes_is_read(
+    tmp_path: Path, reader: Reader, columns: dict[str, object], read: bytes, suffix: str
+) -> None:
+    """Bytes by a usual name, else paths, else the only column of bytes."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    path = table_file(tmp_path / f"x.{suffix}", columns)
+    assert [outcome(reader, entry) for entry in entries(path)] == [read]
+
+
 def test_rows_are_read_by_threads_and_in_any_order(tmp_path: Path) -> None:
     """Nearly in order as a scan reads them, backward, and with a small window."""
     path = written(tmp_path / "x.parquet", {"image": list(IMAGES)}, row_group_size=40)
