@@ -24,9 +24,10 @@ CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
 # User and password before a host. A password with a slash follows what could not be a port.
 UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
 WEB_USER = re.compile(rf"[^/?#]*@|{UNESCAPED}")
-USER = re.compile(rf"[^/:]*:[^/]*@|{UNESCAPED}")
-# Schemes whose @ is behind a container (abfs), or behind organization and repository.
-WITHOUT_USER = frozenset({"abfs", "abfss", "github"})
+# Not an access point of S3, whose colons are not those of a user.
+USER = re.compile(rf"(?!arn:aws[a-z-]*:s3[a-z-]*:)(?:[^/:]*:[^/]*@|{UNESCAPED})")
+# Schemes whose @ is behind a container (abfs), or behind a repository, or only part of a name.
+WITHOUT_USER = frozenset({"abfs", "abfss", "git", "github", "memory"})
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
 # credentials. They do not name an image: a URL that is signed again is the same one.
 SECRETS = re.compile(
