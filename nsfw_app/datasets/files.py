@@ -257,7 +257,8 @@ class _Chunks(io.RawIOBase):
 
 def _local_status(location: str, found: os.stat_result) -> FileStatus:
     is_directory = stat.S_ISDIR(found.st_mode)
-    return FileStatus(location, is_directory, found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
+    size = found.st_size if stat.S_ISREG(found.st_mode) else None  # a pipe or device states none
+    return FileStatus(location, is_directory, size, f"{found.st_size}-{found.st_mtime_ns}")
 
 
 def _status(location: str, info: dict[str, Any]) -> FileStatus:
