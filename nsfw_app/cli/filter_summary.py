@@ -26,7 +26,8 @@ REASONS = {
     "unreadable": "cannot be read any more",
     "repeated": "listed more than once",
     "line_break": "named with a line break, which a list cannot hold",
-    "ambiguous": "in archives with :: in their path, so that a list cannot name them",
+    "ambiguous": "in archives with :: in their path, or shown by the name of another file, so that "
+    "a list cannot name them",
     "credentials": "of URLs whose credentials are not stored, so that a list cannot name them",
 }
 

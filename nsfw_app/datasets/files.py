@@ -29,7 +29,7 @@ created""".split()
 BLOCK_BYTES = 2**20  # fetched at once while the headers of an archive are listed
 MAX_LINE = 2**20
 MAX_REASON = 200  # characters of a message that a file system gives
-URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s'\"<>]+", re.IGNORECASE)
 POINTER = b"version https://git-lfs.github.com/spec/v1"  # first line of a Git LFS pointer file
 
 
@@ -257,7 +257,8 @@ class _Chunks(io.RawIOBase):
 
 def _local_status(location: str, found: os.stat_result) -> FileStatus:
     is_directory = stat.S_ISDIR(found.st_mode)
-    return FileStatus(location, is_directory, found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
+    size = found.st_size if stat.S_ISREG(found.st_mode) else None  # a pipe or device states none
+    return FileStatus(location, is_directory, size, f"{found.st_size}-{found.st_mtime_ns}")
 
 
 def _status(location: str, info: dict[str, Any]) -> FileStatus:

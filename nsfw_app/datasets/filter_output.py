@@ -204,8 +204,7 @@ class _Directory:
     def _link(self, entry: Entry, path: Path) -> None:
         if entry.member or is_url(entry.file):
             raise ScanFilterError(
-                f"{row_name(entry)} cannot be linked: it is not a file of its own. "
-                "Use --format copy."
+                f"{_shown(entry)} cannot be linked: it is not a file of its own. Use --format copy."
             )
         target = Path(entry.file).resolve()
         if self._kind is FilterFormat.SYMLINK:
@@ -216,7 +215,7 @@ class _Directory:
         except OSError as error:
             cause = " Hard links need the same file system." if error.errno == errno.EXDEV else ""
             raise ScanFilterError(
-                f"{row_name(entry)} cannot be linked: {error.strerror}.{cause} Use --format "
+                f"{_shown(entry)} cannot be linked: {error.strerror}.{cause} Use --format "
                 "symlink or copy."
             ) from error
 
@@ -235,9 +234,10 @@ def file_name(entry: Entry, *, sha256: str = "") -> str:
     return f"{digest[:2]}/{digest[:20]}{tail}-{own}"
 
 
-def row_name(entry: Entry) -> str:
+def _shown(entry: Entry) -> str:
     """What messages call an image."""
-    return name_of(entry.uri)
+    archive = f" in {name_of(entry.file)}" if entry.byte_range else ""
+    return f"{entry.file_name}{archive}"
 
 
 def json_row(row: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from nsfw_app.datasets.part_files import Row
 from nsfw_app.datasets.reading import Reader
 from nsfw_app.datasets.restricted_images import RestrictedImages
 from nsfw_app.datasets.scanned_parts import ScannedParts
+from nsfw_app.datasets.units import is_of_two_files
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging import decode
 
@@ -42,8 +43,9 @@ def write_rows(
 ) -> None:
     """Filter the rows of a scan, and write those that are kept.
 
-    A list cannot have a name with a line break, an image in an archive whose path has `::`, or a
-    URL of which credentials are not stored; these are counted as dropped.
+    A list cannot have a name with a line break, an image in an archive whose path has `::`, one
+    whose uri is that of two files, or a URL of which credentials are not stored; these are counted
+    as dropped.
 
     Args:
         parts: Of the scan.
@@ -84,7 +86,7 @@ def _not_listed(row: Row) -> Drop | None:
     """Why a list cannot name an image; None where it can."""
     if LINE_BREAK.search(row["uri"]):
         return Drop.LINE_BREAK
-    if is_ambiguous(row["uri"], row["name"]):
+    if is_ambiguous(row["uri"], row["name"]) or is_of_two_files(row["uri"]):
         return Drop.AMBIGUOUS
     return Drop.CREDENTIALS if row["uri_redacted"] else None
 

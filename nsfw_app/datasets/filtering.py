@@ -53,7 +53,7 @@ class Drop(StrEnum):
     CHANGED = "changed"  # its file has other bytes than those that were scanned
     UNREADABLE = "unreadable"
     LINE_BREAK = "line_break"  # in its name, which a list of names cannot hold
-    AMBIGUOUS = "ambiguous"  # a list does not say which archive it is in: see `is_ambiguous`
+    AMBIGUOUS = "ambiguous"  # a list does not say which archive it is in, or which of two files
     CREDENTIALS = "credentials"  # of its URL, without which a list cannot name it
 
 

@@ -1,7 +1,7 @@
 """Columns of images in Arrow tables, as Parquet and Arrow files have them.
 
 - A column of images is a struct of `bytes` and `path` as in Hugging Face datasets, or binary. A
-  column of text holds paths, relative to the file.
+  column of text holds paths, relative to the file. `byte_columns` says which of them is read.
 - An image without bytes is the file that its path names, with that file's size and version.
 """
 
@@ -16,12 +16,12 @@ from nsfw_app.datasets import files
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.locations import name_of, resolved
-from nsfw_app.datasets.path_tables import named_file, no_column
+from nsfw_app.datasets.path_tables import named_file, no_column, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
 
-# Usual names of a column of bytes; with one column of bytes, any name will do.
+# Usual names of a column of bytes.
 COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
 WANTED = (
     "Images are bytes (binary) or a struct (bytes: binary, path: string); a column of paths, such "
@@ -80,16 +80,16 @@ def bytes_of(values: Mapping[str, ImageCell]) -> int:
 
 
 def byte_columns(schema: Any) -> list[str]:
-    """Columns of images as bytes: those of structs, or a known binary one, or the only one."""
-    structs = [
-        field.name
-        for field in schema
-        if pa.types.is_struct(field.type)
-        and any(each.name == "bytes" and _is_binary(each.type) for each in field.type)
-    ]
+    """Columns of images as bytes: those of structs, else known binary ones, else the only one.
+
+    The only one is unknown: in a table that has a column of paths it is something else.
+    """
+    structs = [field.name for field in schema if _is_image(field.type)]
     binary = [field.name for field in schema if _is_binary(field.type)]
     known = [name for name in binary if name.lower() in COLUMNS]
-    return structs or known or (binary if len(binary) == 1 else [])
+    if structs or known:
+        return structs or known
+    return binary if len(binary) == 1 and path_column(text_columns(schema)) is None else []
 
 
 def text_columns(schema: Any) -> list[str]:
@@ -147,6 +147,17 @@ def paths_of(cells: Any) -> dict[int, str]:
         rows = pc.indices_nonzero(pc.struct_field(cells, "bytes").is_null()).to_pylist()
     found = ((row, paths[row].as_py()) for row in rows)
     return {row: path for row, path in found if isinstance(path, str) and path.strip()}
+
+
+def _is_image(kind: Any) -> bool:
+    """Whether a type is a struct of an image: where all `bytes` are null, pandas gives no type."""
+    if not pa.types.is_struct(kind):
+        return False
+    types = {field.name: field.type for field in kind}
+    content = types.get("bytes")
+    return content is not None and (
+        _is_binary(content) or (pa.types.is_null(content) and "path" in types)
+    )
 
 
 def _is_binary(kind: Any) -> bool:

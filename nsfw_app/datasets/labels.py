@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nsfw_app.dataset_errors import LabelSetError
+from nsfw_app.datasets.csv_reader import csv_reader
 from nsfw_app.models.cards import role_of
 from nsfw_app.records import LabelRole
 
@@ -103,8 +104,7 @@ def parse_label(text: str, *, where: str) -> bool:
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        # Not strict, it reads a quote that is not closed as one value up to the end of the file.
-        reader = csv.DictReader(file, strict=True)
+        reader = csv_reader(file)
         read = 0
         try:
             names = reader.fieldnames or ()

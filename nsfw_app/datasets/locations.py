@@ -18,14 +18,16 @@ ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")  # a byte of a name that is not UT
 # Surrogates that JSON can write, and that no file name has: they are not those of a byte.
 UNPAIRED = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 AFTER_HOST = re.compile(r"[/?#]")
-INNER_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # in a text that does not begin so
+# In a text that does not begin so; with a limit, because each character may begin one.
+INNER_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 CHAINED_URL = re.compile(rf"(?<={CHAIN}){INNER_URL.pattern}", re.IGNORECASE)
 # User and password before a host. A password with a slash follows what could not be a port.
 UNESCAPED = r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@"
 WEB_USER = re.compile(rf"[^/?#]*@|{UNESCAPED}")
-USER = re.compile(rf"[^/:]*:[^/]*@|{UNESCAPED}")
-# Schemes whose @ is behind a container (abfs), or behind organization and repository.
-WITHOUT_USER = frozenset({"abfs", "abfss", "github"})
+# Not an access point of S3, whose colons are not those of a user.
+USER = re.compile(rf"(?!arn:aws[a-z-]*:s3[a-z-]*:)(?:[^/:]*:[^/]*@|{UNESCAPED})")
+# Schemes whose @ is behind a container (abfs), or behind a repository, or only part of a name.
+WITHOUT_USER = frozenset({"abfs", "abfss", "git", "github", "memory"})
 # Parameters by which S3, Google Cloud, CloudFront and Azure sign URLs, and usual names of
 # credentials. They do not name an image: a URL that is signed again is the same one.
 SECRETS = re.compile(

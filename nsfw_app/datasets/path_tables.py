@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nsfw_app.datasets import files
+from nsfw_app.datasets.csv_reader import csv_reader
 from nsfw_app.datasets.entries import Entry
 from nsfw_app.datasets.files import FileStatus
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
@@ -96,7 +97,7 @@ def _named(path: Any, row: int, container: Entry) -> FileStatus | Entry:
 
 def _csv(lines: Iterator[str], container: Entry) -> Iterator[str | None]:
     try:
-        reader = csv.DictReader(lines, strict=True)
+        reader = csv_reader(lines)
         names = reader.fieldnames or ()
         column = path_column(names)
         if column is None:

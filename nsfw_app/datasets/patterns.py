@@ -1,6 +1,6 @@
-"""Patterns that name many sources: braces as in WebDataset, and wildcards.
+"""Patterns that name many sources: braces as in bash and WebDataset, and wildcards.
 
-shard-{000000..000099}.tar    a file for each number
+shard-{000000..000099}.tar    a file for each number; {0..8..2} counts in steps
 {train,test}/*.jpg            alternatives; files that match
 images/**/*.png               at any depth
 """
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from bracex import ExpansionLimitException, iexpand
+
+from nsfw_app.dataset_errors import SourceError
 from nsfw_app.datasets import files
 from nsfw_app.datasets.containers import kind_of
 from nsfw_app.datasets.file_search import exists, is_image_name, leads_to_directory
@@ -19,8 +22,7 @@ from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import WEB, is_url, name_of, redacted, scheme
 from nsfw_app.errors import ImageError
 
-BRACES = re.compile(r"\{([^{}]*)\}")
-RANGE = re.compile(r"(\d+)\.\.(\d+)")
+MAX_NAMES = 1_000_000  # that the braces of a pattern may mean; they are in memory
 WILDCARDS = re.compile(r"[*?\[]")
 ANY_DEPTH = "**"
 
@@ -36,15 +38,20 @@ def is_pattern(location: str) -> bool:
 
 
 def without_braces(location: str) -> Iterator[str]:
-    """Every location that a pattern with braces means, in its order."""
-    for match in BRACES.finditer(location):
-        if alternatives := _alternatives(match[1]):
-            for each in alternatives:
-                yield from without_braces(
-                    location[: match.start()] + each + location[match.end() :]
-                )
-            return
-    yield location
+    """Every location that a pattern with braces means, in its order, as bash expands it.
+
+    Raises:
+        SourceError: They are more than `MAX_NAMES`, or braces are nested too deeply.
+    """
+    try:
+        yield from iexpand(location, keep_escapes=True, limit=MAX_NAMES)
+    except ExpansionLimitException:
+        raise SourceError(
+            f"{redacted(location)} means more than {MAX_NAMES:,} names. Name fewer, or use a "
+            "wildcard such as *."
+        ) from None
+    except RecursionError:
+        raise SourceError(f"{redacted(location)} has braces that are nested too deeply.") from None
 
 
 def matches(location: str, left_out: LeftOutFiles) -> Iterator[str]:
@@ -149,12 +156,8 @@ def _children(base: str, left_out: LeftOutFiles) -> Iterator[tuple[str, bool]]:
 
 
 def _has_braces(location: str) -> bool:
-    return any(_alternatives(match[1]) for match in BRACES.finditer(location))
-
-
-def _alternatives(text: str) -> Iterator[str] | None:
-    """What braces mean: a range of numbers or several texts; None where they are characters."""
-    if match := RANGE.fullmatch(text):
-        width = max(len(match[1]), len(match[2])) if match[1].startswith("0") else 0
-        return (f"{number:0{width}}" for number in range(int(match[1]), int(match[2]) + 1))
-    return iter(text.split(",")) if "," in text else None
+    """Whether braces mean anything but their characters."""
+    try:
+        return next(iexpand(location, keep_escapes=True, limit=1), location) != location
+    except (ExpansionLimitException, RecursionError):
+        return True

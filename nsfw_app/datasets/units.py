@@ -137,11 +137,16 @@ def grouped(found: Iterator[Entry]) -> Iterator[Unit]:
 
 def existing(location: str) -> str:
     """The location itself, or with the bytes of a name that scans write with escapes."""
-    file = named_members.container_of(location) or location
-    actual = file if is_url(file) else unescaped(file)
+    file, actual = _file_and_actual(location)
     if actual == file or os.path.lexists(file) or not os.path.lexists(actual):
         return location
     return location.replace(file, actual)
+
+
+def is_of_two_files(uri: str) -> bool:
+    """Whether a uri shows the bytes of a file's name with escapes, and is the name of another."""
+    file, actual = _file_and_actual(uri)
+    return actual != file and os.path.lexists(file) and os.path.lexists(actual)
 
 
 def parted(source: str) -> tuple[str, str]:
@@ -157,6 +162,12 @@ def recorded(source: str) -> str:
         base = patterns.base_of(location)
         return f"{existing(base)}{location.removeprefix(base)}"
     return f"{mark}{existing(location)}"
+
+
+def _file_and_actual(location: str) -> tuple[str, str]:
+    """The file of a location, or its container, and the same with bytes in place of escapes."""
+    file = named_members.container_of(location) or location
+    return file, file if is_url(file) else unescaped(file)
 
 
 def _checked(spec: str) -> str:

@@ -9,7 +9,9 @@
   can be decoded is returned and the image is `incomplete`.
 """
 
+import errno
 import hashlib
+import stat
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -32,6 +34,8 @@ from nsfw_app.imaging.frames import DecodedImage, Frame, Limits, MinSize
 
 __all__ = ["DecodedImage", "Frame", "Limits", "MinSize"]  # and the functions below
 
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})  # there is no such file
+
 # The limit below is ours and smaller or equal; Pillow's warning would only repeat it.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -45,11 +49,12 @@ def read_file(path: Path, limits: Limits) -> bytes:
     """Read a file, but never more bytes than the limit.
 
     Raises:
-        ImageError: No such file, a directory, not readable, or too large.
+        ImageError: No such file, not a regular file, not readable, or too large.
     """
     try:
-        if path.is_fifo():  # opening it would wait for a writer
-            raise ImageError(ImageErrorKind.MISSING, f"{path.name} is a pipe, not a file.")
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe would wait for a writer
+            raise ImageError(ImageErrorKind.UNREADABLE, f"{path.name} is not a regular file.")
         with memory_for(path.name), path.open("rb") as file:
             data = file.read(limits.max_bytes + 1)
     except IsADirectoryError:
@@ -57,9 +62,8 @@ def read_file(path: Path, limits: Limits) -> bytes:
             ImageErrorKind.DIRECTORY, f"{path.name} is a directory, not an image."
         ) from None
     except OSError as error:
-        raise ImageError(
-            ImageErrorKind.MISSING, f"{path.name} cannot be read: {error.strerror}."
-        ) from None
+        kind = ImageErrorKind.MISSING if error.errno in ABSENT else ImageErrorKind.UNREADABLE
+        raise ImageError(kind, f"{path.name} cannot be read: {error.strerror}.") from None
     except ValueError:
         raise ImageError(
             ImageErrorKind.MISSING, f"{path.name!r} cannot be read: a file cannot have this name."

@@ -1,7 +1,10 @@
 """Files that cannot be classified: each is refused with a kind and a message."""
 
+import errno
 import io
+import os
 import re
+import socket
 import struct
 import zipfile
 import zlib
@@ -244,9 +247,34 @@ def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     assert caught.value.kind == ImageErrorKind.TOO_LARGE
 
 
-def test_reading_an_endless_file_ends() -> None:
-    """A device that never ends is too large."""
-    assert unread(Path("/dev/zero")).kind == ImageErrorKind.TOO_LARGE
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
+def test_what_is_no_regular_file_is_not_read(kind: str, tmp_path: Path) -> None:
+    """A device may never end, and opening a pipe waits for a writer."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "x.png"
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            listening.bind(str(path))
+        error = unread(path)
+    assert (error.kind, str(error)) == ("unreadable", f"{path.name} is not a regular file.")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_file_that_storage_refuses_is_not_missing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and may be readable later or for another user."""
+
+    def refuse(*_: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "image.png"
+    path.write_bytes(FILES["png"])
+    monkeypatch.setattr(Path, "open", refuse)
+    error = unread(path)
+    message = f"image.png cannot be read: {os.strerror(number)}."
+    assert (error.kind, str(error)) == ("unreadable", message)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b.png", "\ud800.png", "image/inside"])

@@ -243,7 +243,9 @@ def test_members_of_archives_are_copied(tmp_path: Path) -> None:
     for kind in (FilterFormat.SYMLINK, FilterFormat.HARDLINK):
         with (
             RowFilter(Criteria(policy=POLICY)) as rows,
-            pytest.raises(ScanFilterError, match="cannot be linked: it is not a file of its own"),
+            pytest.raises(
+                ScanFilterError, match=r"^evil\.png in a\.zip cannot be linked: it is not"
+            ),
         ):
             write_images(parts, rows, output=tmp_path / "links", kind=kind, shard_images=1)
     assert not (tmp_path / "links").exists()
@@ -482,6 +484,19 @@ def test_a_list_leaves_out_images_of_an_archive_with_the_mark_of_chains(tmp_path
     assert [row["error_kind"] for row in again] == [None] * 6
     lines = (tmp_path / "kept.txt").read_text().splitlines()
     assert sorted(row["uri"] for row in again) == sorted(lines)
+
+
+def test_a_list_leaves_out_two_files_that_are_shown_the_same(tmp_path: Path) -> None:
+    """One of a name that is not UTF-8, and one of its escapes; one of them alone is listed."""
+    source = tmp_path / "source"
+    (source / "d\udcff").mkdir(parents=True)
+    for number, name in enumerate(["a\udcff.png", "a\\xff.png", "b\\xff.png", "d\udcff/c.png"]):
+        (source / name).write_bytes(image_bytes(number))
+    scan(source, tmp_path / "scanned")
+    with RowFilter(Criteria(policy=POLICY)) as rows:
+        write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
+    assert (tmp_path / "kept.txt").read_text() == (f"{source}/b\\xff.png\n{source}/d\\xff/c.png\n")
+    assert (rows.counts.kept, rows.counts.dropped) == (2, {Drop.AMBIGUOUS: 2})
 
 
 def test_a_list_leaves_out_urls_without_their_credentials(tmp_path: Path) -> None:

@@ -25,6 +25,14 @@ def test_a_csv_has_paths_labels_and_columns(tmp_path: Path) -> None:
     assert (second.path, second.unsafe) == (tmp_path / "b" / "c.png", False)
 
 
+def test_a_csv_may_have_long_values(tmp_path: Path) -> None:
+    """Longer ones than Python's default, 131,072 characters."""
+    table = tmp_path / "set.csv"
+    table.write_text(f"path,label,caption\na.png,nsfw,{'x' * 1_000_000}\n", encoding="utf-8")
+    (image,) = read_table(table)
+    assert len(image.columns["caption"]) == 1_000_000
+
+
 def test_jsonl_is_the_same(tmp_path: Path) -> None:
     """One object per line; empty lines are skipped, other values become texts."""
     table = tmp_path / "set.jsonl"

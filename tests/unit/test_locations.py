@@ -29,6 +29,11 @@ HOSTILE = [
     "a\0.jpg",
     "\udcff.jpg",
 ]
+ACCESS_POINTS = [
+    "s3://arn:aws:s3:us-west-2:123456789012:accesspoint/ap/dir/photo@2x.jpg",
+    "s3://arn:aws:s3:us-west-2:123456789012:accesspoint:ap/photo@2x.jpg",
+    "s3://arn:aws-cn:s3-outposts:cn-north-1:123456789012:outpost/op-1/accesspoint/ap/a@b:c.jpg",
+]
 
 
 @pytest.mark.parametrize("location", [*HOSTILE, "\ud800.jpg", "http://h/\ud800?key=\udd00&sig=1"])
@@ -68,6 +73,11 @@ def test_any_text_of_a_table_is_a_location_or_an_error(path: str, table: str) ->
         ("az://c@a/a.jpg", "az://c@a/a.jpg"),
         ("abfs://c1@acct.dfs.core.windows.net/a.jpg", "abfs://c1@acct.dfs.core.windows.net/a.jpg"),
         ("github://org:repo@main/a.jpg", "github://org:repo@main/a.jpg"),
+        ("git://repo:main@a.jpg", "git://repo:main@a.jpg"),
+        ("memory://x:y/z@q.jpg", "memory://x:y/z@q.jpg"),
+        *((url, url) for url in ACCESS_POINTS),
+        ("s3://arn:p/q@b/a@c.jpg", "s3://b/a@c.jpg"),
+        ("s3://arn:aws@b/a.jpg", "s3://b/a.jpg"),
         ("http://h/a.jpg?st=1&bypass=2&barcode=3", "http://h/a.jpg?st=1&bypass=2&barcode=3"),
     ],
 )
@@ -85,10 +95,11 @@ def test_an_azure_url_that_is_signed_again_is_the_same() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["s3://x::", "a:", " https://u:p@h", "https://h?u="])
-def test_a_long_line_is_shown_at_once(text: str) -> None:
+@pytest.mark.parametrize("text", ["s3://x::", "a:", " https://u:p@h", "https://h?u=", "abcdefghi"])
+@pytest.mark.parametrize("start", ["s3://", ""])
+def test_a_long_line_is_shown_at_once(text: str, start: str) -> None:
     """Without a recursion, and in linear time: a list may have a line of 1 MB."""
-    assert redacted(f"s3://{text * 100_000}")
+    assert redacted(f"{start}{text * 100_000}")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_each_hostile_file_has_one_row(tmp_path: Path) -> None:
     assert kinds["bomb.png"] in {"too_many_pixels", "corrupt", "truncated"}
     assert (kinds["empty.png"], kinds["large.png"]) == ("empty", "too_large")
     assert (kinds["text.png"], kinds["nowhere.png"]) == ("not_an_image", "missing")
-    assert kinds["pipe.png"] == "empty"
+    assert kinds["pipe.png"] == "unreadable"
     for row in found.values():
         is_error = row["error_kind"] is not None
         assert (row["action"] == "unavailable") is is_error

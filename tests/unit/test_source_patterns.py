@@ -74,10 +74,38 @@ def test_a_missing_source_is_an_error(root: str) -> None:
         found(f"{root}/missing")
 
 
-def test_braces_count_with_leading_zeros() -> None:
-    """As in the names of WebDataset shards; other braces are characters."""
-    names = list(patterns.without_braces("/s-{008..011}{a}.tar"))
-    assert names == [f"/s-{number}{{a}}.tar" for number in ("008", "009", "010", "011")]
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("s-{008..011}{a}.tar", ["s-008{a}.tar", "s-009{a}.tar", "s-010{a}.tar", "s-011{a}.tar"]),
+        ("s-{0..11}", [f"s-{number}" for number in range(12)]),
+        ("{8..010}", ["008", "009", "010"]),
+        ("{5..2}", ["5", "4", "3", "2"]),
+        ("{0..8..4}", ["0", "4", "8"]),
+        ("{a,b{1,2}}", ["a", "b1", "b2"]),
+        ("{x,x}", ["x", "x"]),
+        ("{1..2}{b,a}", ["1b", "1a", "2b", "2a"]),
+        *((text, [text]) for text in ("{a}", "{}", "{1..", "{a,b", "}{", "{1..a}", "a\\{b")),
+    ],
+)
+def test_braces_mean_what_they_mean_in_bash(pattern: str, names: list[str]) -> None:
+    """WebDataset means the same; braces without alternatives are characters."""
+    assert list(patterns.without_braces(f"/{pattern}")) == [f"/{name}" for name in names]
+    assert patterns.is_pattern(f"/{pattern}") == (names != [pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("s-{1..1000000000}.tar", "means more than 1,000,000 names"),
+        ("{1..1000}" * 9, "means more than 1,000,000 names"),
+        ("{a," * 3_000 + "}" * 3_000, "nested too deeply"),
+    ],
+)
+def test_braces_that_mean_too_much_are_an_error(pattern: str, message: str) -> None:
+    """They are counted before they are expanded."""
+    with pytest.raises(SourceError, match=message):
+        found(pattern)
 
 
 def test_a_file_with_the_characters_of_a_pattern_is_that_file(tmp_path: Path) -> None:

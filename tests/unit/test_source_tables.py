@@ -128,6 +128,37 @@ def test_paths_in_place_of_bytes_are_read(tmp_path: Path, reader: Reader) -> Non
     assert [outcome(reader, e) for e in entries(path)] == [b"file", b"bytes", "missing"]
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_paths_of_a_struct_without_any_bytes_are_read(
+    tmp_path: Path, reader: Reader, suffix: str
+) -> None:
+    """Where all are null, pandas writes a column of bytes that has no type."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    kind = pa.struct([("bytes", pa.null()), ("path", pa.string())])
+    rows = [{"bytes": None, "path": path} for path in ("a.jpg", None, "b.jpg")]
+    path = table_file(tmp_path / f"x.{suffix}", {"image": pa.array([*rows, None], kind)})
+    found = [outcome(reader, each) for each in entries(path)]
+    assert found == [b"file", "empty", "missing", "empty"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ({"path": ["a.jpg"], "embedding": [b"other"]}, b"file"),
+        ({"path": ["a.jpg"], "content": [b"bytes"]}, b"bytes"),
+        ({"caption": ["a.jpg"], "anything": [b"bytes"]}, b"bytes"),
+    ],
+)
+def test_one_of_paths_or_bytes_is_read(
+    tmp_path: Path, reader: Reader, columns: dict[str, object], read: bytes, suffix: str
+) -> None:
+    """Bytes by a usual name, else paths, else the only column of bytes."""
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    path = table_file(tmp_path / f"x.{suffix}", columns)
+    assert [outcome(reader, entry) for entry in entries(path)] == [read]
+
+
 def test_rows_are_read_by_threads_and_in_any_order(tmp_path: Path) -> None:
     """Nearly in order as a scan reads them, backward, and with a small window."""
     path = written(tmp_path / "x.parquet", {"image": list(IMAGES)}, row_group_size=40)
@@ -296,7 +327,7 @@ def test_a_table_with_a_field_without_end_is_one_error(tmp_path: Path, reader: R
     """After the rows before it."""
     (tmp_path / "a.jpg").write_bytes(b"x")
     path = tmp_path / "x.csv"
-    path.write_text("path\na.jpg\n" + 'x"' * 3 + "y" * 200_000 + "\n")
+    path.write_text("path\na.jpg\n" + 'x"' * 3 + "y" * 2**20 + "\n")
     assert [outcome(reader, entry) for entry in entries(path)] == [b"x", "unreadable"]
 
 
@@ -348,6 +379,14 @@ def test_all_kinds_of_sources_together(tmp_path: Path, reader: Reader) -> None:
     found = entries(*specs)
     assert sorted(reader.read(entry) for entry in found) == [b"%c" % c for c in b"abcdefgh"]
     assert [part.key for part in parts(*specs)] == [part.key for part in parts(*specs)]
+
+
+def test_a_csv_file_may_have_long_values(tmp_path: Path, reader: Reader) -> None:
+    """Up to the longest line that is read, 1 MiB: more than Python's default."""
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,caption\na.jpg,{'x' * 1_000_000}\na.jpg,\n")
+    assert [outcome(reader, entry) for entry in entries(table)] == [b"a", b"a"]
 
 
 def test_an_open_quote_does_not_swallow_other_rows(tmp_path: Path) -> None:

@@ -132,6 +132,24 @@ def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
         find_units([str(tmp_path), str(tmp_path / "missing")], left_out=LeftOutFiles())
 
 
+def test_an_empty_directory_is_a_source_without_images(tmp_path: Path) -> None:
+    """All that it had may be gone, which the scan decides."""
+    assert entries(tmp_path) == []
+
+
+def test_a_name_in_braces_that_does_not_exist_is_missing(tmp_path: Path, reader: Reader) -> None:
+    """It was named, as a line of a list is; also where none of the names exists."""
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    found = entries(f"{tmp_path}/{{a.jpg,b.jpg,c.tar}}")
+    assert {Path(entry.uri).name: outcome(reader, entry) for entry in found} == {
+        "a.jpg": b"a",
+        "b.jpg": "missing",
+        "c.tar": "missing",
+    }
+    found = entries(f"{tmp_path}/{{3..4}}.tar")
+    assert [outcome(reader, entry) for entry in found] == ["missing", "missing"]
+
+
 def test_directories_are_listed_when_they_are_needed(tmp_path: Path) -> None:
     """What appears in a later directory before it is reached is found: nothing is listed ahead."""
     for name in "abc":
