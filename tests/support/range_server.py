@@ -78,9 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             data, status = data[start : end + 1], 206
         if not server.has_ranges:
             headers["Accept-Ranges"] = "none"
-        self._send(status, data, headers, with_body=with_body)
-        if with_body:
+        if with_body:  # before the client may look
             server.sent_bytes[path] = server.sent_bytes.get(path, 0) + len(data)
+        self._send(status, data, headers, with_body=with_body)
 
     def _send(self, status: int, data: bytes, headers: dict[str, str], *, with_body: bool) -> None:
         self.send_response(status)
