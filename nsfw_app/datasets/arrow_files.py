@@ -8,6 +8,7 @@ import mmap
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
 from threading import Lock
 from typing import IO, Any
 
@@ -20,6 +21,8 @@ from nsfw_app.datasets.image_columns import (
     DAMAGED,
     ImageCell,
     byte_columns,
+    have_images,
+    is_uncertain,
     no_image_column,
     paths_of,
     row_entries,
@@ -33,6 +36,7 @@ from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging.decode import Limits
 
 MAGIC = b"ARROW1"  # of files with a footer; others are streams, as those of `save_to_disk`
+ROWS = 8  # whose values say whether a column has images
 WINDOW_BYTES = 64 * 2**20  # of batches that are kept for threads that come a little later
 
 
@@ -44,6 +48,12 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     """
     with _opened(container.file) as (schema, batches):
         columns = byte_columns(schema)
+        if is_uncertain(schema, columns):
+            batches = iter(batches)
+            first = list(islice(_checked(batches, columns, container.file), 1))
+            batches = chain(first, batches)
+            if not any(have_images(batch.column(columns[0])[:ROWS]) for batch in first):
+                columns = []
         if columns:
             checked = _checked(batches, columns, container.file)
             yield from versioned(_members(checked, columns, container))

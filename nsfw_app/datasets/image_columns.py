@@ -20,6 +20,7 @@ from nsfw_app.datasets.path_tables import named_file, no_column, path_column
 from nsfw_app.errors import ImageError, ImageErrorKind
 from nsfw_app.imaging import decode
 from nsfw_app.imaging.decode import Limits
+from nsfw_app.imaging.formats import begins_as_image
 
 # Usual names of a column of bytes.
 COLUMNS = frozenset("image img images bytes image_bytes content data jpg jpeg png webp".split())
@@ -80,16 +81,29 @@ def bytes_of(values: Mapping[str, ImageCell]) -> int:
 
 
 def byte_columns(schema: Any) -> list[str]:
-    """Columns of images as bytes: those of structs, else known binary ones, else the only one.
-
-    The only one is unknown: in a table that has a column of paths it is something else.
-    """
+    """Columns of images as bytes: those of structs, else known binary ones, else the only one."""
     structs = [field.name for field in schema if _is_image(field.type)]
     binary = [field.name for field in schema if _is_binary(field.type)]
     known = [name for name in binary if name.lower() in COLUMNS]
     if structs or known:
         return structs or known
-    return binary if len(binary) == 1 and path_column(text_columns(schema)) is None else []
+    return binary if len(binary) == 1 else []
+
+
+def is_uncertain(schema: Any, columns: Sequence[str]) -> bool:
+    """Whether columns of bytes may hold something else than images, such as embeddings.
+
+    So may one whose name is not a usual one, in a table that has a column of paths.
+    """
+    is_known = len(columns) != 1 or columns[0].lower() in COLUMNS
+    if is_known or _is_image(schema.field(columns[0]).type):
+        return False
+    return path_column(text_columns(schema)) is not None
+
+
+def have_images(cells: Any) -> bool:
+    """Whether any of these values begins as an image."""
+    return any(begins_as_image(cell.as_py() or b"") for cell in cells)
 
 
 def text_columns(schema: Any) -> list[str]:

@@ -20,6 +20,8 @@ from nsfw_app.datasets.image_columns import (
     ImageCell,
     byte_columns,
     bytes_of,
+    have_images,
+    is_uncertain,
     no_image_column,
     paths_of,
     row_entries,
@@ -47,6 +49,8 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
     with files.opened(container.file) as file:
         table = _table(file, container.file)
         columns = byte_columns(table.schema_arrow)
+        if is_uncertain(table.schema_arrow, columns) and not _begins_with_images(table, columns[0]):
+            columns = []
         if columns:
             count = table.metadata.num_rows
             if count > max(container.size or 0, MIN_ROWS):
@@ -61,6 +65,15 @@ def entries(container: Entry, left_out: LeftOutFiles) -> Iterator[Entry]:
             yield from listed(_paths(table, column, container), container)
         else:
             raise no_image_column(container, table.schema_arrow)
+
+
+def _begins_with_images(table: Any, column: str) -> bool:
+    """Whether the first values of a column have images, or cannot be decoded."""
+    try:
+        first = next(table.iter_batches(ROWS, columns=[column], use_threads=False), None)
+        return first is None or have_images(first.column(0))
+    except DAMAGED:
+        return True
 
 
 class ParquetCursor:
