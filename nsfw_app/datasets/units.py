@@ -64,16 +64,16 @@ def find_units(
 
 
 def check_outside(specs: Sequence[str], directory: Path) -> None:
-    """Check that no source lies in the directory of the results, which is not searched.
+    """Check that not all sources lie in the directory of the results, which is not searched.
 
-    The directory itself may be among several, as a shell has it for a pattern; it is left out.
+    Some may, as a shell names them for a pattern: they are left out, and counted.
 
     Args:
-        specs: See `find_units`; what a list names, and what a pattern matches, is left out instead.
+        specs: See `find_units`; what a list names, and what a pattern matches, is left out, too.
         directory: Of the results; it may not exist yet.
 
     Raises:
-        SourceError: One does, or all of them are this directory.
+        SourceError: All of them do.
     """
     real = real_path(directory)
     inside = [
@@ -81,9 +81,7 @@ def check_outside(specs: Sequence[str], directory: Path) -> None:
         for spec in specs
         if (folder := _folder(spec)) is not None and real_path(folder).is_relative_to(real)
     ]
-    if len(inside) < len(specs):
-        inside = [spec for spec in inside if real_path(Path(absolute(spec))) != real]
-    if inside:
+    if len(inside) == len(specs):
         raise SourceError(
             f"{redacted(inside[0])} lies in the output {directory}, which is not scanned. Choose "
             "another --output, or leave this source out."
