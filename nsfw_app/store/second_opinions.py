@@ -3,7 +3,7 @@
 - A request is open while its queue entry is. One from before requests were stored is known by the
   reason or the priority of its entry.
 - An entry that was withdrawn, because its preview was deleted, answers nothing: the request stands
-  until the image is settled with a later decision of a reviewer.
+  until the image is settled, for any model, with a later decision of a reviewer.
 """
 
 from nsfw_app.rules.queue import PRIORITIES, QueueReason
@@ -19,8 +19,9 @@ where q.settled_label is null and (
     e.queue_id is not null or q.reason = '{QueueReason.SECOND_OPINION}'
     or q.priority = {PRIORITIES[QueueReason.SECOND_OPINION]}
   ) and (q.settled_at is null or not exists (
-    select 1 from outcomes o join standing_decisions s on s.prediction_id = o.prediction_id
-    where o.prediction_id = q.prediction_id and o.waiting = 0 and o.label is not null
+    select 1 from predictions same join outcomes o on o.prediction_id = same.id
+      join standing_decisions s on s.prediction_id = same.id
+    where same.image_sha256 = p.image_sha256 and o.waiting = 0 and o.label is not null
       and s.decided_at >= coalesce(e.escalated_at, q.entered_at) and not {IMPORTED.format(row="s")}
   ))
 """

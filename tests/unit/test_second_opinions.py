@@ -125,6 +125,22 @@ def test_a_deleted_preview_answers_no_request(store: Store) -> None:
     assert human_labels(store) == HumanLabels({sha256: Label.NORMAL})
 
 
+def test_a_closed_request_is_answered_for_another_model(store: Store) -> None:
+    """Nobody can withdraw it by then, or decide on the prediction that it was about."""
+    sha256 = arrive(store, 0.1, NOT_QUEUED)
+    prediction = request(store, sha256)
+    store.previews.remove(sha256)
+    assert store.queue.withdraw_unreviewable([prediction]) == 1
+    arrive(store, 0.3, Admission(QueueReason.REVIEW, 1.0), identity=OTHER, sha256=sha256)
+    for name in ("bob", "cat"):
+        assert human_labels(store) == HumanLabels(doubted=frozenset({sha256}))
+        decide(store, sha256, Label.NORMAL, name, identity=OTHER)
+        if human_labels(store).settled:
+            break
+    assert human_labels(store) == HumanLabels({sha256: Label.NORMAL})
+    assert settled(store) == {sha256}
+
+
 @pytest.mark.parametrize("reason", [QueueReason.SECOND_OPINION, QueueReason.AUDIT])
 def test_a_request_from_before_requests_were_stored(store: Store, reason: QueueReason) -> None:
     """Known by the reason of its entry, or of an audit by its priority."""
