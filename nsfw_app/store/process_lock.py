@@ -17,16 +17,20 @@ def process_lock(path: Path) -> Iterator[bool]:
         path: The file that is locked; created where it is missing.
 
     Raises:
-        StorageError: It cannot be opened.
+        StorageError: It cannot be opened, or its file system has no locks.
     """
     with storage_errors():
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
     try:
+        yield _is_locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    with storage_errors():
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+            return False
+        return True

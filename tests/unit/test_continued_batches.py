@@ -1,5 +1,7 @@
 """Review batches that were interrupted, are complete, or are filled by two commands at once."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,3 +168,18 @@ def test_one_command_fills_a_batch_at_a_time(run: Run, scanned: Path, store: Sto
     assert "Another command puts images of a scan into the review queue" in ended.err
     assert uploads(store) == 0
     assert run("filter", scanned, "--batch", "c", "--review", "3").code == 0
+
+
+def test_without_locks_no_batch_is_filled(
+    run: Run, scanned: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network file system that has none: one error, and nothing is queued."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr("nsfw_app.store.process_lock.fcntl.flock", unsupported)
+    code, out, err = run("filter", scanned, "--batch", "c", "--review", "5")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: The disk of the data directory")
+    assert entries(store) == {}
