@@ -114,7 +114,8 @@ def filter_images(
     scan, model = str(directory.resolve()), parts.record.model
     policy = _policy(policies.of(model.model), parts.record.policy, threshold)
     labels = human_labels(store) if decisions or report else HumanLabels()
-    draws = store.scan_draws.of(scan, model) if report else []
+    drawn = store.scan_draws.of(scan, model) if report else []
+    draws = [draw for draw in drawn if not draw.labeled_apart]
     criteria = Criteria(
         policy=policy,
         keep=actions,

@@ -6,6 +6,8 @@
 - An image that several draws have, or could have had, has the highest probability of them: what is
   drawn once more is not drawn less often than the images that are new.
 - Labels are settled, or provisional, as those of arrivals. What was settled as unsure has none.
+- An image that has a label apart from its draw, as an import gives all images of one kind, is
+  marked: it says nothing about other images.
 """
 
 import json
@@ -34,7 +36,8 @@ drawn as (
     and not exists (select 1 from arrivals a where a.prediction_id = p.id and a.drawn)
 ),
 l as materialized (
-  select d.id as prediction_id, d.image_sha256, d.nsfw_score, q.draw_probability, o.model_label,
+  select d.id as prediction_id, d.image_sha256, d.nsfw_score, q.draw_probability, q.entered_at,
+    o.model_label,
     {LABEL} as label,
     o.waiting = 0 and ({REVIEWED}) = '{Label.UNSURE}' as settled_unsure
   from drawn d join queue q on q.id = (
@@ -47,7 +50,12 @@ select l.image_sha256, l.nsfw_score, l.draw_probability, l.label,
   exists (
     select 1 from standing_decisions s
     where s.prediction_id = l.prediction_id and not {IMPORTED.format(row="s")}
-  ) as decided
+  ) as decided,
+  exists (select 1 from unstored_labels u where u.image_sha256 = l.image_sha256) or exists (
+    select 1 from predictions same join standing_decisions s on s.prediction_id = same.id
+    where same.image_sha256 = l.image_sha256
+      and (s.decided_at < l.entered_at or {IMPORTED.format(row="s")})
+  ) as labeled_apart
 from l order by l.image_sha256
 """
 
@@ -71,6 +79,7 @@ class ScanDraw:
     - `label` is None where no reviewer has said nsfw or normal, and where reviewers settled on
       unsure; `provisional` is whether it is not settled yet.
     - `unsure` is whether it has none although reviewers decided.
+    - `labeled_apart` is whether it has an imported label, or a decision from before the draw.
     """
 
     image_sha256: str
@@ -79,6 +88,7 @@ class ScanDraw:
     label: Label | None
     provisional: bool
     unsure: bool = False
+    labeled_apart: bool = False
 
 
 class ScanDraws:
@@ -105,6 +115,7 @@ class ScanDraws:
                     Label(label) if label else None,
                     row["label"] is None and label is not None,
                     label is None and bool(row["decided"]),
+                    bool(row["labeled_apart"]),
                 )
             )
         return found

@@ -20,10 +20,12 @@ from nsfw_app.evidence.kept_rate import kept_rate
 from nsfw_app.evidence.population import Population
 from nsfw_app.evidence.sample import Sample
 from nsfw_app.records import Action, Category, CategoryRule, Label, ModelIdentity, Policy
+from nsfw_app.rules.queue import Admission
 from nsfw_app.store.scan_draws import ScanDraw
-from tests.support.arrivals import add_reviewed, decide
+from tests.support.arrivals import add_reviewed, arrive, decide
 from tests.support.commands import Run, run
 from tests.support.fakes import FakeClassifier, image_bytes
+from tests.support.scans import rows as scanned_rows
 from tests.support.scans import scan, scan_all
 
 __all__ = ["run"]  # a fixture
@@ -228,6 +230,46 @@ def test_images_that_were_reviewed_before_a_sample_are_counted_apart(
     assert (found["unsafe_rate"]["value"], found["unsafe_rate"]["images"]) == (0, 5)
     page = (tmp_path / "sheet.html").read_text()
     assert "4 more of the kept images have a settled label, 4 of them nsfw" in page
+
+
+@pytest.mark.parametrize("is_import", [True, False])
+def test_images_with_a_label_before_a_sample_say_nothing_about_others(
+    run: Run,
+    sheet: Sheet,
+    scanned: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_import: bool,
+) -> None:
+    """Also where they are drawn: all unsafe images had one, and none of the others is unsafe."""
+    monkeypatch.setenv("NSFW_QUEUE_RULES", "audit")
+    store = open_store(settings.load())
+    kept = ("--keep", "allow,review")
+    rows = scanned_rows(scanned).values()
+    unsafe = {row["sha256"] for row in rows if (row["nsfw_score"] or 0) > 0.5}
+    assert len(unsafe) == 4
+    if is_import:
+        labels = dict.fromkeys(unsafe, Label.NSFW)
+        store.label_imports.record(labels, "lab", threshold_of=lambda _: 0.5, actor="operator")
+    else:
+        for row in rows:
+            if row["sha256"] in unsafe:
+                arrive(
+                    store,
+                    row["nsfw_score"],
+                    Admission(None, 0.0),
+                    identity=FakeClassifier.identity,
+                    sha256=row["sha256"],
+                )
+                decide(store, row["sha256"], Label.NSFW, identity=FakeClassifier.identity)
+    run("filter", scanned, "--review", "9", "--sample", *kept, "--batch", "s")
+    draws = store.scan_draws.of(str(scanned.resolve()), FakeClassifier.identity)
+    assert len(draws) == 9
+    for draw in draws:
+        label = Label.NSFW if draw.image_sha256 in unsafe else Label.NORMAL
+        decide(store, draw.image_sha256, label, "bob", identity=FakeClassifier.identity)
+    found = sheet(*kept)
+    assert (found["unsafe_rate"]["value"], found["unsafe_rate"]["images"]) == (0, 6)
+    assert found["counts"]["kept_with_settled_label"] == {"nsfw": 3}
 
 
 @pytest.mark.parametrize(
