@@ -126,7 +126,7 @@ def test_a_deleted_preview_answers_no_request(store: Store) -> None:
 
 
 def test_a_closed_request_is_answered_for_another_model(store: Store) -> None:
-    """Nobody can withdraw it by then, or decide on the prediction that it was about."""
+    """It cannot be withdrawn by then, nor its prediction be decided on."""
     sha256 = arrive(store, 0.1, NOT_QUEUED)
     prediction = request(store, sha256)
     store.previews.remove(sha256)
