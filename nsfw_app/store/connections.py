@@ -257,14 +257,9 @@ class Connections:
         if connection.durability is not durability:
             connection.execute(f"pragma synchronous = {durability}")
             connection.durability = durability
-        connection.execute("begin immediate")
-        self._began_at = time.monotonic()
-        try:
+        with _transaction(connection, "begin immediate"):
+            self._began_at = time.monotonic()
             yield db
-            connection.execute("commit")
-        except BaseException:
-            _roll_back(connection)
-            raise
         if not connection.is_current:
             raise StorageError(StorageErrorKind.MISSING)
         self._check_length(connection)
@@ -292,15 +287,8 @@ class Connections:
 
         It does not take the write lock: others may write to the database.
         """
-        db = self.db
-        connection = _connection(db)
-        connection.execute("begin")
-        try:
-            yield db
-            connection.execute("commit")
-        except BaseException:
-            _roll_back(connection)
-            raise
+        with _transaction(_connection(self.db), "begin"):
+            yield self.db
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, without keeping writers from writing."""
@@ -327,6 +315,18 @@ class Connections:
 
 def _connection(db: Database) -> _Connection:
     return cast(_Connection, db.conn)
+
+
+@contextmanager
+def _transaction(connection: _Connection, begin: str) -> Iterator[None]:
+    """A transaction that is committed when the block ends, and rolled back if that fails."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        _roll_back(connection)
+        raise
 
 
 def _roll_back(connection: _Connection) -> None:
