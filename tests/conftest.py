@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nsfw_app.datasets import units
 from nsfw_app.evidence.agreement import Insights
 from nsfw_app.models.equivalence import EquivalentBackends
 from nsfw_app.models.loader import Loaded, ModelLoader
@@ -80,6 +81,12 @@ def cleared_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(tuple(prefixes)):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def undivided_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 2,000 files of a scan are one part: where groups end, hashes of their paths say."""
+    monkeypatch.setattr(units, "FILES_PER_CUT", 10**9)
 
 
 @pytest.fixture

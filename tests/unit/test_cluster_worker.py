@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from nsfw_app.dataset_errors import SourceError
-from nsfw_app.datasets import units
 from nsfw_app.datasets.cluster_worker import Failure, FailureKind, UnitResult, WorkerModel
 from nsfw_app.datasets.entries import Entry, Unit
 from nsfw_app.datasets.left_out import LeftOutFiles
@@ -21,12 +20,6 @@ from nsfw_app.errors import ImageError, ImageErrorKind, ModelNotFound
 from tests.support.fake_workers import job, started, worker
 from tests.support.fakes import image_bytes
 from tests.support.scans import CountingClassifier, record, rows, scan
-
-
-@pytest.fixture(autouse=True)
-def whole_directories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory is one unit, with any path."""
-    monkeypatch.setattr(units, "FILES_PER_CUT", 10**18)
 
 
 @pytest.fixture

@@ -495,7 +495,8 @@ def test_a_list_leaves_out_two_files_that_are_shown_the_same(tmp_path: Path) -> 
     scan(source, tmp_path / "scanned")
     with RowFilter(Criteria(policy=POLICY)) as rows:
         write_rows(ScannedParts(tmp_path / "scanned"), rows, output=tmp_path / "kept.txt")
-    assert (tmp_path / "kept.txt").read_text() == (f"{source}/b\\xff.png\n{source}/d\\xff/c.png\n")
+    lines = (tmp_path / "kept.txt").read_text().splitlines()
+    assert sorted(lines) == [f"{source}/b\\xff.png", f"{source}/d\\xff/c.png"]
     assert (rows.counts.kept, rows.counts.dropped) == (2, {Drop.AMBIGUOUS: 2})
 
 

@@ -21,7 +21,7 @@ from nsfw_app.datasets.entries import Entry, Part
 from nsfw_app.datasets.left_out import LeftOut, LeftOutFiles
 from nsfw_app.datasets.locations import resolved
 from nsfw_app.datasets.reading import Reader
-from nsfw_app.datasets.units import find_units, grouped, parts_of
+from nsfw_app.datasets.units import FILES_PER_CUT, find_units, grouped, parts_of
 from nsfw_app.errors import ImageError
 from nsfw_app.imaging.decode import Limits
 
@@ -162,8 +162,9 @@ def test_directories_are_listed_when_they_are_needed(tmp_path: Path) -> None:
     assert [str(name) for name in names] == ["b/x.zip", "c/x.zip", "c/y.zip"]
 
 
-def test_one_file_changes_one_part() -> None:
+def test_one_file_changes_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is added, removed or changed leaves the keys of all other parts as they are."""
+    monkeypatch.setattr("nsfw_app.datasets.units.FILES_PER_CUT", FILES_PER_CUT)
     files = [Entry(f"/images/{number:05}.jpg", "", version="1") for number in range(20_000)]
     before = keys(files)
     assert 20 < len(before) < 80
