@@ -17,11 +17,13 @@ from nsfw_app.review.engine import Engine
 from nsfw_app.rules.permissions import Permission
 from nsfw_app.store import Store
 from nsfw_app.web.middleware.auth import MAX_CALL_BYTES
-from tests.support.application import WebApp, open_app, served
+from tests.support.application import WebApp, open_app, open_app_in, served
 from tests.support.fakes import image_bytes
 from tests.web.test_space import SPACE
 
 JOIN, DATA = "/gradio_api/queue/join", "/gradio_api/queue/data"
+ON_SPACE = {**SPACE, "OPENID_PROVIDER_URL": "https://huggingface.co"}
+SPACE_URL = "https://me.hf.space"
 
 
 @pytest.fixture
@@ -34,12 +36,36 @@ def web_app(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
 @pytest.fixture
 def space(engine: Engine, store: Store, tmp_path: Path) -> Iterator[WebApp]:
     """The application as a Space."""
-    chosen = {**SPACE, "OPENID_PROVIDER_URL": "https://huggingface.co"}
-    with open_app(
-        engine, store, tmp_path, roles={}, url="https://me.hf.space", **chosen
-    ) as web_app:
-        web_app.client.base_url = "https://me.hf.space"
+    with open_app(engine, store, tmp_path, roles={}, **ON_SPACE) as web_app:
+        web_app.client.base_url = SPACE_URL
         yield web_app
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """The application with users, for calls that are rejected before they change anything."""
+    with open_app_in(tmp_path_factory.mktemp("shared")) as (web_app, _):
+        yield web_app
+
+
+@pytest.fixture(scope="module")
+def callers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[dict[str, TestClient], Path]]:
+    """A client of each kind, and the directory of the data of both applications."""
+    folder = tmp_path_factory.mktemp("callers")
+    with (
+        open_app_in(folder) as (web_app, _),
+        open_app_in(folder, roles={}, **ON_SPACE) as (space, _),
+    ):
+        space.client.base_url = SPACE_URL
+        clients = {
+            "visitor": space.client,
+            "viewer": web_app.signed_in("vera"),
+            "admin": web_app.signed_in("root"),
+            "key": web_app.with_key(Permission.CLASSIFY),
+        }
+        yield clients, folder
 
 
 @pytest.fixture
@@ -131,26 +157,19 @@ def left(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize("who", ["visitor", "viewer", "admin", "key"])
 @pytest.mark.parametrize("nested", [False, True])
 def test_no_url_is_fetched(
-    web_app: WebApp,
-    space: WebApp,
+    callers: tuple[dict[str, TestClient], Path],
     asked: tuple[str, list[str]],
-    tmp_path: Path,
     who: str,
     nested: bool,
 ) -> None:
     """For every caller and position of the URL: no request is made and no file is stored."""
     url, paths = asked
-    client = {
-        "visitor": space.client,
-        "viewer": web_app.signed_in("vera"),
-        "admin": web_app.signed_in("root"),
-        "key": web_app.with_key(Permission.CLASSIFY),
-    }[who]
-    refused = call(client, [{"inner": file(url)}] if nested else file(url))
+    clients, folder = callers
+    refused = call(clients[who], [{"inner": file(url)}] if nested else file(url))
     assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
     time.sleep(0.2)  # were it accepted, it would be fetched by now
     assert paths == []
-    assert left(tmp_path) == []
+    assert left(folder) == []
 
 
 @pytest.mark.usefixtures("no_private_addresses")
@@ -201,9 +220,9 @@ def test_only_own_uploads_are_accepted(web_app: WebApp, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'"text"', b"null"])
-def test_invalid_json_is_rejected(web_app: WebApp, body: bytes) -> None:
+def test_invalid_json_is_rejected(shared: WebApp, body: bytes) -> None:
     """Rejected with a client error."""
-    answer = web_app.signed_in("ann").post(JOIN, content=body)
+    answer = shared.signed_in("ann").post(JOIN, content=body)
     assert 400 <= answer.status_code < 500
 
 
@@ -237,10 +256,10 @@ def test_invalid_json_is_rejected(web_app: WebApp, body: bytes) -> None:
     ids=str,
 )
 def test_malformed_call_is_rejected(
-    web_app: WebApp, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    shared: WebApp, changes: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """400 in the common error shape with the field's name, and no traceback in the log."""
-    ann = web_app.signed_in("ann")
+    ann = shared.signed_in("ann")
     body = {"data": [None], "fn_index": endpoint(ann), "session_hash": "s", **changes}
     for sent in (body, {key: value for key, value in body.items() if key not in changes}):
         if sent is not body and next(iter(changes)) not in {"data", "fn_index", "session_hash"}:
@@ -264,10 +283,10 @@ def test_malformed_call_is_rejected(
     ],
     ids=str,
 )
-def test_malformed_cancellation_is_rejected(web_app: WebApp, changes: dict[str, Any]) -> None:
+def test_malformed_cancellation_is_rejected(shared: WebApp, changes: dict[str, Any]) -> None:
     """400 in the common error shape with the field's name."""
     body = {"event_id": "e", "fn_index": 0, "session_hash": "s", **changes}
-    response = web_app.signed_in("ann").post("/gradio_api/cancel", json=body)
+    response = shared.signed_in("ann").post("/gradio_api/cancel", json=body)
     assert (response.status_code, response.json()["error"]["kind"]) == (400, "request")
     assert next(iter(changes)) in response.json()["error"]["message"]
 

@@ -9,17 +9,40 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from nsfw_app.records import Label, LogFilter, Reason
-from nsfw_app.review.engine import Engine
 from nsfw_app.store import Store
-from tests.support.application import PASSWORDS, open_app, served
+from tests.support.application import PASSWORDS, open_app_in, served
 from tests.support.fakes import image_bytes
 
 
-@pytest.fixture
-def ann(engine: Engine, store: Store, tmp_path: Path) -> Iterator[Client]:
-    """gradio_client, signed in as a reviewer."""
-    with open_app(engine, store, tmp_path) as web_app, served(web_app.client.app) as url:
-        yield Client(url, verbose=False, auth=("ann", PASSWORDS["ann"]))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the application's data."""
+    return tmp_path_factory.mktemp("endpoints")
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> Iterator[tuple[Client, Store]]:
+    """gradio_client, signed in as a reviewer, and the store of the application."""
+    with open_app_in(folder) as (web_app, store), served(web_app.client.app) as url:
+        yield Client(url, verbose=False, auth=("ann", PASSWORDS["ann"])), store
+
+
+@pytest.fixture(autouse=True)
+def gradio_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set for each test what is cleared before it, see `open_app`."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str((folder / "uploads").resolve()))
+
+
+@pytest.fixture(scope="module")
+def ann(opened: tuple[Client, Store]) -> Client:
+    """The client of a reviewer, for all tests."""
+    return opened[0]
+
+
+@pytest.fixture(scope="module")
+def store(opened: tuple[Client, Store]) -> Store:
+    """The store that it writes to."""
+    return opened[1]
 
 
 @pytest.fixture
@@ -86,10 +109,11 @@ def test_values_of_a_wrong_type_are_rejected(
     ann: Client, decision: dict[str, Any], store: Store, name: str, value: object, message: str
 ) -> None:
     """The error names the parameter, and no decision is recorded."""
+    before = store.log.size(LogFilter())
     with pytest.raises(AppError) as rejected:
         ann.predict(**{**decision, name: value}, api_name="/decide")
     assert message in str(rejected.value)
-    assert store.log.size(LogFilter()) == 0
+    assert store.log.size(LogFilter()) == before
 
 
 @pytest.mark.parametrize("value", [None, "a.png", 7, [], {"path": 7}, {"url": "https://x.org/a"}])
