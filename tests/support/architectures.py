@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.shared_files import made_once
 from tests.support.tiny_vit import tinted_image
 
 LABELS: dict[str, Any] = {
@@ -125,6 +126,5 @@ def save(name: str, directory: Path, *, real: bool = False) -> Path:
 
 
 def saved(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a saved architecture, created once per session; tests only read it."""
-    directory = tmp_path_factory.getbasetemp() / f"tiny-{name}"
-    return directory if directory.is_dir() else save(name, directory)
+    """The directory of a saved architecture, created once per run; tests only read it."""
+    return made_once(tmp_path_factory, f"tiny-{name}", lambda directory: save(name, directory))

@@ -13,6 +13,7 @@ from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimized_formats import FILES, Format
 from nsfw_app.models.selection import BackendConfig
 from nsfw_app.records import Policy
+from tests.support.shared_files import made_once
 from tests.support.tiny_vit import tinted_image, trained
 
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
@@ -73,16 +74,17 @@ def build(
 
 
 def all_formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with every format of the trained model, built once per session.
+    """A directory with every format of the trained model, built once per run.
 
     Tests change only copies of it.
     """
-    base = tmp_path_factory.getbasetemp()
-    artifacts_dir = base / "artifacts"
-    if not artifacts_dir.is_dir():
-        images = write_images(base / "images")
+    model = trained(tmp_path_factory)
+
+    def build_all(artifacts_dir: Path) -> None:
+        images = write_images(artifacts_dir.with_name("calibration-images"))
         for kind in FILES:
-            kept = build(trained(tmp_path_factory), kind, artifacts_dir, images=images)
+            kept = build(model, kind, artifacts_dir, images=images)
             # So small a model may be slower when optimized; the tests set the measured speed.
             build_files.write(kept.directory, replace(kept, speedup=2.0))
-    return artifacts_dir
+
+    return made_once(tmp_path_factory, "artifacts", build_all)

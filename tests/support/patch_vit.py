@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.shared_files import made_once
 from tests.support.small_vit import SmallViT
 
 SIDE, CELLS = 56, 7  # pixels and patches along a side
@@ -46,8 +47,5 @@ def train_and_save(directory: Path) -> None:
 
 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The saved model's directory, trained once per session; tests only read it."""
-    directory = tmp_path_factory.getbasetemp() / "patch-vit"
-    if not directory.is_dir():
-        train_and_save(directory)
-    return directory
+    """The saved model's directory, trained once per run; tests only read it."""
+    return made_once(tmp_path_factory, "patch-vit", train_and_save)

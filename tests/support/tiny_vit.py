@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.shared_files import made_once
 from tests.support.small_vit import SmallViT
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ def train_and_save(directory: Path) -> None:
 
 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The saved model's directory, trained once per session. Tests change only copies of it."""
-    directory = tmp_path_factory.getbasetemp() / "tiny-vit"
-    if not directory.is_dir():
-        train_and_save(directory)
-    return directory
+    """The saved model's directory, trained once per run. Tests change only copies of it."""
+    return made_once(tmp_path_factory, "tiny-vit", train_and_save)
 
 
 def relabeled(

@@ -23,6 +23,7 @@ from nsfw_app.datasets.training_report import TrainingReport
 from nsfw_app.datasets.training_set import LabelSource, Split
 from nsfw_app.records import Label
 from tests.support.optimized_models import backends
+from tests.support.shared_files import made_once
 from tests.support.tiny_vit import tinted_image, trained
 
 GREEN = np.array([60, 150, 50])
@@ -103,28 +104,26 @@ def write_training_set(directory: Path, examples: Iterable[Example]) -> Path:
 
 
 def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training set with 300 corrections, written once per session; tests only read it."""
-    directory = tmp_path_factory.getbasetemp() / "corrected"
-    if not directory.is_dir():
-        write_training_set(
-            directory,
-            [
-                *decisions(Split.TRAIN, 100),
-                *corrections(Split.TRAIN, 300),
-                *decisions(Split.TEST, 80, seed=7_000),
-                *corrections(Split.TEST, 60, seed=9_000),
-            ],
-        )
-    return directory
+    """A training set with 300 corrections, written once per run; tests only read it."""
+    examples = [
+        *decisions(Split.TRAIN, 100),
+        *corrections(Split.TRAIN, 300),
+        *decisions(Split.TEST, 80, seed=7_000),
+        *corrections(Split.TEST, 60, seed=9_000),
+    ]
+    return made_once(
+        tmp_path_factory, "corrected", lambda directory: write_training_set(directory, examples)
+    )
 
 
 def trained_again(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny Vision Transformer after these corrections, trained once per session."""
-    output = tmp_path_factory.getbasetemp() / "corrected-vit"
-    if not output.is_dir():
-        report = train(trained(tmp_path_factory), corrected(tmp_path_factory), output)
-        assert report.written
-    return output
+    """The tiny Vision Transformer after these corrections, trained once per run."""
+    model, training_set = trained(tmp_path_factory), corrected(tmp_path_factory)
+
+    def train_and_check(output: Path) -> None:
+        assert train(model, training_set, output).written
+
+    return made_once(tmp_path_factory, "corrected-vit", train_and_check)
 
 
 def train(
