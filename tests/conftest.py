@@ -28,6 +28,7 @@ from tests.support.server import preloader, server  # noqa: F401  # fixtures
 SLOW = (
     "browser/",
     "unit/test_benchmark.py",
+    "unit/test_child_processes.py",
     "unit/test_cli_scan.py::test_a_scan_that_is_killed",
     "unit/test_cli_scan.py::test_a_second_ctrl_c",
     "unit/test_cli_scan.py::test_ctrl_c",

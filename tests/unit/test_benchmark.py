@@ -2,12 +2,8 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from shutil import copytree
@@ -18,12 +14,10 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import backends, files, processes
+from benchmarks import backends, files
 from benchmarks.__main__ import app
 from benchmarks.backends import PIPELINE, names, with_ratios
-from benchmarks.processes import ProcessFailed, in_new_process
 from benchmarks.table import show
-from nsfw_app.errors import ImageError, ImageErrorKind, ModelDamaged
 from nsfw_app.records import Policy
 from nsfw_app.settings import environment
 from nsfw_app.system import Cpu
@@ -32,7 +26,10 @@ from tests.support.tiny_vit import trained
 
 SMALL = "--seconds 0.05 --classified 2 --uploaded 2 --megapixels 0.2".split()
 TIMEOUT_S = 120
-CHOSEN = (PIPELINE, "torch", "onnx")
+CHOSEN = (PIPELINE, "torch")
+ONE_ROUND = (
+    "from benchmarks import suite; suite.ROUNDS = 1; from benchmarks.__main__ import app; app()"
+)
 POLICY = Policy(threshold=0.5, review_from=0.2, review_to=0.8)
 OLD = Cpu("an old CPU", 2, frozenset({"avx2"}))
 NEW = Cpu("a new CPU", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
@@ -42,10 +39,10 @@ NEW = Cpu("a new CPU", 2, frozenset({"avx2", "avx512_vnni", "avx512_bf16"}))
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output of the command for the tiny model, in a process of its own."""
     model = trained(tmp_path_factory)
-    # The third name is the option's name in version 0.1.
-    options = zip(("--backend", "--backend", "--engine"), CHOSEN, strict=True)
+    # The second name is the option's name in version 0.1.
+    options = zip(("--backend", "--engine"), CHOSEN, strict=True)
     chosen = [part for option in options for part in option]
-    command = [sys.executable, "-m", "benchmarks", "--json", "--model", str(model)]
+    command = [sys.executable, "-c", ONE_ROUND, "--json", "--model", str(model)]
     done = subprocess.run(
         [*command, *chosen, *SMALL],
         cwd=ROOT,
@@ -203,70 +200,3 @@ def test_a_model_that_cannot_be_loaded(
     assert done.stderr.splitlines()[-1] == (
         "Error: The weights of 'model' are damaged. Download or save the model again."
     )
-
-
-def leave_a_thread(seconds: float) -> str:
-    """Return while a thread still runs that is not a daemon."""
-    threading.Thread(target=time.sleep, args=(seconds,)).start()
-    return "result"
-
-
-def fail(kind: str) -> None:
-    """Raise one of several errors."""
-    raise {
-        "model": ModelDamaged("The weights are damaged."),
-        "image": ImageError(ImageErrorKind.EMPTY, "Empty."),
-        "bug": KeyError("bug"),
-    }[kind]
-
-
-@pytest.mark.parametrize(
-    ("function", "argument", "kind", "message"),
-    [
-        (fail, "model", "model_damaged", "The weights are damaged."),
-        (fail, "image", "empty", "Empty."),
-        (fail, "bug", "unexpected", "fail: KeyError: 'bug'"),
-        (os._exit, 7, "process_ended", "_exit ended with code 7."),
-    ],
-)
-def test_a_failure_in_a_child_process_is_typed(
-    function: Callable[[Any], Any], argument: Any, kind: str, message: str
-) -> None:
-    """Every way in which a measurement fails ends in one error with kind and message."""
-    with pytest.raises(ProcessFailed) as caught:
-        in_new_process(function, argument)
-    assert (caught.value.kind, str(caught.value)) == (kind, message)
-
-
-def test_a_thread_does_not_keep_a_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library's thread cannot keep a process that has sent its result."""
-    monkeypatch.setattr(processes, "EXIT_S", 0.5)
-    start = time.monotonic()
-    assert in_new_process(leave_a_thread, 60.0) == "result"
-    assert time.monotonic() - start < 30
-
-
-def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
-    """Also when the parent is killed, which no code of its own can handle."""
-    path = tmp_path / "pid"
-    script = (
-        "from benchmarks.processes import in_new_process; "
-        "from tests.support.python_process import write_pid_and_sleep; "
-        f"in_new_process(write_pid_and_sleep, {str(path)!r})"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    try:
-        wait_for(path.is_file)
-    finally:
-        parent.kill()
-        parent.wait()
-    command_line = Path(f"/proc/{path.read_text()}/cmdline")  # empty once the process has ended
-    wait_for(lambda: not command_line.is_file() or not command_line.read_bytes())
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until a condition is true."""
-    end = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)

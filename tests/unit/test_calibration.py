@@ -90,7 +90,7 @@ def test_too_few_reviews_give_none() -> None:
 def test_good_scores_are_left_as_they_are(images: int) -> None:
     """Probabilities that are right already are hardly ever made worse, or said to be better."""
     changed = 0
-    for seed in range(15):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         scores = rng.beta(0.6, 1.5, images)
         sample = drawn(rng, scores, rng.random(images) < scores, band_and_audits)
@@ -101,7 +101,7 @@ def test_good_scores_are_left_as_they_are(images: int) -> None:
         if found.method is Method.NONE:
             assert found(GRID) == pytest.approx(GRID)
             assert found.log_loss.raw == found.log_loss.calibrated
-    assert changed <= 2
+    assert changed <= 1
 
 
 def test_many_reviews_are_fitted_fast() -> None:
