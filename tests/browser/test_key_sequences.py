@@ -2,9 +2,10 @@
 
 All sequences of up to three keys and clicks from each start: the stage or a card of Queue, Review,
 Gallery and Relabel, a tab, a slider, a filter and a button with the focus. Most of them have the
-marker `exhaustive`, for their time. The usual run has all sequences of two from each stage or card,
-and from the Queue's stage those of three symbols that decide, undo, leave an image, or open or
-close something: the others change how images are shown, or do the same as one of these.
+marker `exhaustive`, for their time. The usual run has all sequences of two from the Queue's stage.
+From there it has those of three, and from the other tabs those of two, of the symbols that decide,
+undo, leave an image, or open or close something: the others change how images are shown, or do the
+same as one of these.
 
 The page is the real one; the routes of decisions are scripted in it, so that thousands of
 sequences take minutes. `scripted_desk.js` writes down each key, the image on the stage at that
@@ -270,11 +271,16 @@ STARTS = {
     "Relabel, item": ["#relabel .card"],
 }
 REVEALING = [" ", "Enter"]  # what they do on the button that reveals
-STAGES = ["Queue, stage", "Review, stage", "Gallery, card", "Relabel, item"]
+CORE = {
+    "Queue": CORE_KEYS,
+    "Review": [*CORE_KEYS, *ANSWERS, *LABEL_CLICKS[1:], *FORM_CLICKS],
+    "Gallery": [*CORE_KEYS, "1", *ANSWERS, *FORM_CLICKS],
+    "Relabel": [*CORE_KEYS, "1", *LABEL_CLICKS[1:2], "click Exclude"],
+}
 RUNS = [
-    *((start, SYMBOLS, range(1, 3)) for start in STAGES),
-    # The shorter ones of the core are among all.
-    ("Queue, stage", {"Queue": CORE_KEYS}, range(3, 4)),
+    ("Queue, stage", SYMBOLS, range(1, 3)),
+    ("Queue, stage", CORE, range(3, 4)),  # the shorter ones are among all
+    *((start, CORE, range(1, 3)) for start in ("Review, stage", "Gallery, card", "Relabel, item")),
     *(pytest.param(start, SYMBOLS, range(1, 4), marks=pytest.mark.exhaustive) for start in STARTS),
 ]
 GRIDS = {"Gallery": "#grid", "Relabel": "#relabel"}
