@@ -4,7 +4,8 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ class WebApp:
 
     client: TestClient
     accounts: Accounts
+    keys: Iterator[int] = field(default_factory=count)
 
     def anonymous(self) -> TestClient:
         """A client without credentials."""
@@ -65,7 +67,7 @@ class WebApp:
 
     def with_key(self, *scopes: Permission, per_minute: int = 10_000) -> TestClient:
         """A client with an API key of these scopes."""
-        name = f"key{len(self.accounts.keys())}"
+        name = f"key{next(self.keys)}"
         new_key = self.accounts.add_key(name, scopes, per_minute=per_minute, actor="test")
         client = self.anonymous()
         client.headers["authorization"] = f"Bearer {new_key.key}"
