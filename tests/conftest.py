@@ -22,7 +22,7 @@ from nsfw_app.store import Store
 from tests.support.browser import browser, page  # noqa: F401  # fixtures
 from tests.support.fakes import LIMITS, FakeClassifier
 from tests.support.quick_setup import quick_databases, quick_hashes  # noqa: F401  # fixtures
-from tests.support.server import preloader, server  # noqa: F401  # fixtures
+from tests.support.server import forked, preloader, server  # noqa: F401  # fixtures
 
 # Prefixes of the ids of tests that take more than about 5 s on two cores.
 SLOW = (

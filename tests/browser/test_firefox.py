@@ -21,7 +21,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("name", BROWSERS)
+@pytest.mark.parametrize("name", ["firefox", pytest.param("chrome", marks=pytest.mark.exhaustive)])
 def test_every_tab(app: Server, name: str) -> None:
     """Reveal, decide, undo and keys work in every tab, and leaving the window changes no blur."""
     executable = shutil.which(BROWSERS[name])

@@ -138,6 +138,12 @@ def preloader() -> Iterator[Preloader]:
     process.close()
 
 
+@pytest.fixture
+def forked(preloader: Preloader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers of this test are forked, see `Preloader`."""
+    monkeypatch.setattr(Preloaded, "preloader", preloader)
+
+
 @pytest.fixture(scope="session")
 def server(
     tmp_path_factory: pytest.TempPathFactory,

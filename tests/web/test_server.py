@@ -43,6 +43,7 @@ def upload(server: Server, red: int) -> dict:
     return post(url, image_bytes(red))
 
 
+@pytest.mark.usefixtures("forked")
 def test_acknowledged_decisions_survive_a_kill(tmp_path: Path) -> None:
     """Of 200 decisions sent while the server is killed, every acknowledged one is on disk."""
     acknowledged: list[str] = []
@@ -192,6 +193,7 @@ def test_the_banner_has_address_model_and_data(server: Server) -> None:
     assert "Model: open-nsfw, revision 864bb37bf886" in banner
 
 
+@pytest.mark.usefixtures("forked")
 def test_the_embedded_model_uses_half_precision_if_verified(tmp_path: Path) -> None:
     """With NSFW_BACKEND=auto, bf16 is used if it passed the parity check, and recorded."""
     with serving(tmp_path, NSFW_BACKEND="auto") as server:
@@ -204,6 +206,7 @@ def test_the_embedded_model_uses_half_precision_if_verified(tmp_path: Path) -> N
         assert server.rows("SELECT backend FROM predictions")[0]["backend"] in names
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_named_model_is_not_replaced(tmp_path: Path) -> None:
     """Without it, the page is served, the message says what to do, images are unavailable."""
     with serving(tmp_path, NSFW_MODEL="missing/model") as server:
@@ -218,6 +221,7 @@ def test_a_named_model_is_not_replaced(tmp_path: Path) -> None:
         assert (card["action"], card["error"]["kind"]) == ("unavailable", "model_not_found")
 
 
+@pytest.mark.usefixtures("forked")
 def test_the_path_of_a_local_model_is_not_shown(tmp_path: Path) -> None:
     """Status, errors and the banner have the name of its directory only."""
     directory = tmp_path / "secret-place" / "our-model"
