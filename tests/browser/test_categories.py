@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.test_accessibility import findings
-from tests.support.browser import open_tab, opened
+from tests.support.browser import open_policy_form, open_tab, opened
 from tests.support.sample_page import PHOTOGRAPHS
 from tests.support.server import Server, serving
 
@@ -118,7 +118,6 @@ def test_categories_from_a_bar_to_a_rule(browser: Browser, app: Server) -> None:
         expect(table.locator('[data-title="Categories"]')).to_have_text("Gore or violence")
         assert findings(page, "Log") == []
 
-        open_tab(page, "Model")
         save_rule(page, threshold=max(min(found) - 0.001, 0.0005))  # they are rounded
         open_tab(page, "Gallery")
         expect(page.locator("#grid .card[data-action=block]").first).to_be_visible()
@@ -138,7 +137,7 @@ def test_categories_from_a_bar_to_a_rule(browser: Browser, app: Server) -> None:
 
 def save_rule(page: Page, *, threshold: float) -> None:
     """Block gore or violence from a threshold on."""
-    page.get_by_role("button", name="Change the policy").click()
+    open_policy_form(page)
     expect(page.get_by_label("Review from").and_(page.locator("input:visible"))).not_to_be_empty()
     page.get_by_role("button", name="Rules of categories").click()
     page.get_by_label("Gore or violence: action").click()

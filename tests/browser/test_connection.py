@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import intercept, open_tab, opened
+from tests.support.browser import intercept, open_policy_form, open_tab, opened
 from tests.support.fakes import image_bytes
 from tests.support.server import Server, free_port, serving
 
@@ -249,8 +249,7 @@ def test_a_new_policy_reaches_an_open_desk(browser: Browser, desk: Desk) -> None
         # The page does not learn of the new policy before the decision.
         beat = page.request.get(f"{desk.server.url}/desk/heartbeat").json()
         intercept(page, "**/desk/heartbeat", lambda route: route.fulfill(json=beat))
-        open_tab(admin, "Model")
-        admin.get_by_role("button", name="Change the policy").click()
+        open_policy_form(admin)
         field = admin.get_by_label("Threshold", exact=True).locator("visible=true").last
         expect(field).to_have_value("0.33")
         field.fill("0.44")

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from nsfw_app import __version__
 from nsfw_app.records import Policy
 from nsfw_app.rules.policy import judge
-from tests.support.browser import intercept, open_tab, opened, requests_of
+from tests.support.browser import intercept, open_policy_form, open_tab, opened, requests_of
 from tests.support.server import Server, serving
 
 COUNT = 60
@@ -339,8 +339,7 @@ TYPE_AT_ONCE = """() => {
 
 def policy_form(page: Page) -> Locator:
     """Open the policy form; its threshold field."""
-    open_tab(page, "Model")
-    page.get_by_role("button", name="Change the policy").click()
+    open_policy_form(page)
     return page.get_by_label("Threshold", exact=True).and_(page.locator("input:visible"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import open_tab, opened
+from tests.support.browser import open_policy_form, opened
 from tests.support.fakes import image_bytes
 from tests.support.server import serving
 
@@ -22,8 +22,7 @@ def test_a_policy_shows_its_effect_and_is_reverted(browser: Browser, tmp_path: P
                 path = f"/desk/images?name={number}.png&source=review"
                 assert client.post(path, content=image_bytes(number)).json()["action"] == "review"
         with opened(browser, own.url) as page:
-            open_tab(page, "Model")
-            page.get_by_role("button", name="Change the policy").click()
+            open_policy_form(page)
             low = page.get_by_label("Review from").and_(page.locator("input:visible"))
             threshold = page.get_by_label("Threshold", exact=True)
             threshold = threshold.and_(page.locator("input:visible"))

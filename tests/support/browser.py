@@ -95,6 +95,13 @@ def open_tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
+def open_policy_form(page: Page) -> None:
+    """Open the Model tab, and the form in it, which moves down when the facts above it arrive."""
+    open_tab(page, "Model")
+    expect(page.locator("#model-facts")).to_contain_text("Policy versions")
+    page.get_by_role("button", name="Change the policy").click()
+
+
 def resize(page: Page, width: int, height: int) -> None:
     """Change the size of the viewport, and wait until the page has followed."""
     page.set_viewport_size({"width": width, "height": height})
