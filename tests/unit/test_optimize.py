@@ -21,7 +21,7 @@ from nsfw_app.models.artifacts import ModelVersion, OptimizedModel
 from nsfw_app.models.build_files import Attempt
 from nsfw_app.models.classifier import Backend, nsfw_score, weights_sha256
 from nsfw_app.models.hub import find
-from nsfw_app.models.optimize import builder
+from nsfw_app.models.optimize import builder, downscale_calibration
 from nsfw_app.models.optimize.onnx_export import Exporter
 from nsfw_app.models.optimize.optimizer import OptimizationConfig, optimize
 from nsfw_app.models.optimize.speed import Speed
@@ -35,6 +35,12 @@ from tests.support.architectures import saved
 from tests.support.disks import no_space
 from tests.support.optimized_models import POLICY, all_formats, build, loaded, write_images
 from tests.support.tiny_vit import trained
+
+
+@pytest.fixture(autouse=True)
+def few_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downscaling is calibrated with few photographs."""
+    monkeypatch.setattr(downscale_calibration, "SAMPLE", 3)
 
 
 @pytest.fixture(scope="module")
