@@ -64,7 +64,8 @@ SLOW = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests, which `-m "not slow"` leaves out, and put the files in their order."""
     for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+        is_slow = item.nodeid.removeprefix("tests/").startswith(SLOW)
+        if is_slow or item.get_closest_marker("exhaustive"):
             item.add_marker(pytest.mark.slow)
     items[:] = interleaved(items)
 
