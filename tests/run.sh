@@ -3,6 +3,7 @@
 #
 #   bash tests/run.sh                  everything
 #   bash tests/run.sh -m "not slow"    without the slow tests; arguments are passed to pytest
+#   bash tests/run.sh -m exhaustive    longer runs of some tests, which the others leave out
 #   PYTHON=python3.13 bash tests/run.sh  with this Python, instead of the first one found
 #
 # Creates a virtual environment in tests/.venv, and again when Python or the requirements change.
