@@ -72,6 +72,8 @@ node --test tests/js/*.test.js
 mypy >tests/.venv/mypy.log 2>&1 &
 types=$!
 failed=0
+# Threads that wait for work do not spin: two processes share the cores.
+export OMP_WAIT_POLICY=PASSIVE
 # Files in the order of conftest.py: by number of tests, those of the browser would be last.
 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" || failed=$?
 wait "$types" || failed=$?
