@@ -273,9 +273,9 @@ STARTS = {
 REVEALING = [" ", "Enter"]  # what they do on the button that reveals
 CORE = {
     "Queue": CORE_KEYS,
-    "Review": [*CORE_KEYS, *ANSWERS, *LABEL_CLICKS[1:], *FORM_CLICKS],
+    "Review": [*CORE_KEYS, *ANSWERS, "click NSFW", "click Unsure", *FORM_CLICKS],
     "Gallery": [*CORE_KEYS, "1", *ANSWERS, *FORM_CLICKS],
-    "Relabel": [*CORE_KEYS, "1", *LABEL_CLICKS[1:2], "click Exclude"],
+    "Relabel": [*CORE_KEYS, "1", "click NSFW", "click Exclude"],
 }
 RUNS = [
     ("Queue, stage", SYMBOLS, range(1, 3)),

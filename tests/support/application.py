@@ -52,7 +52,7 @@ class WebApp:
 
     client: TestClient
     accounts: Accounts
-    keys: Iterator[int] = field(default_factory=count)
+    key_numbers: Iterator[int] = field(default_factory=count)
 
     def anonymous(self) -> TestClient:
         """A client without credentials."""
@@ -67,7 +67,7 @@ class WebApp:
 
     def with_key(self, *scopes: Permission, per_minute: int = 10_000) -> TestClient:
         """A client with an API key of these scopes."""
-        name = f"key{next(self.keys)}"
+        name = f"key{next(self.key_numbers)}"
         new_key = self.accounts.add_key(name, scopes, per_minute=per_minute, actor="test")
         client = self.anonymous()
         client.headers["authorization"] = f"Bearer {new_key.key}"

@@ -159,12 +159,14 @@ def left(tmp_path: Path) -> list[Path]:
 def test_no_url_is_fetched(
     callers: tuple[dict[str, TestClient], Path],
     asked: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
     who: str,
     nested: bool,
 ) -> None:
     """For every caller and position of the URL: no request is made and no file is stored."""
     url, paths = asked
     clients, folder = callers
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str((folder / "uploads").resolve()))  # was cleared
     refused = call(clients[who], [{"inner": file(url)}] if nested else file(url))
     assert (refused.status_code, refused.json()["error"]["kind"]) == (404, "not_found")
     time.sleep(0.2)  # were it accepted, it would be fetched by now
